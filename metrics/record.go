@@ -52,8 +52,8 @@ const (
 
 func (t Tier) String() string { return [nTiers]string{"memory", "redis", "none"}[t] }
 
-// Why a fetched answer was not stored though it could have been.
-const RefusedLost = "lost" // purged, taken over or overtaken by a newer answer
+// RefusedLost is why a fetched answer that could be stored was not: purged, taken over or overtaken by a newer one.
+const RefusedLost = "lost"
 
 var (
 	uncacheableReasons = []string{"status", "id_mismatch", "no_store", "private", "vary", "encoded", "authorization", "set_cookie", "not_json", "no_freshness"}
