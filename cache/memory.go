@@ -51,7 +51,7 @@ func newMemory[V any](o Options[V], gens *generations) (*memory[V], error) {
 			if e.rec != nil {
 				weight += o.Size(e.rec.Value)
 			}
-			return uint32(min(weight, math.MaxUint32)) //nolint:gosec // bounded by the line itself
+			return uint32(min(weight, math.MaxUint32))
 		},
 		OnAtomicDeletion: func(e otter.DeletionEvent[slot, *entry[V]]) {
 			if e.Cause == otter.CauseOverflow {

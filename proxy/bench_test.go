@@ -3,6 +3,8 @@ package proxy_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strconv"
 	"testing"
 	"time"
@@ -106,24 +108,39 @@ func BenchmarkHitMany(b *testing.B) {
 	}
 }
 
-// BenchmarkMiss drops the prospect each time; the upstream is on loopback.
+// BenchmarkMiss drops the prospect each time; the upstream is on loopback. Beside it a plain reverse proxy.
 func BenchmarkMiss(b *testing.B) {
 	r, req, _ := warm(b)
-	w := &nullWriter{http.Header{}}
-	b.ReportAllocs()
-	for b.Loop() {
-		r.cache.Drop(b.Context(), cache.Prospect(knocktest.ArticleID), cache.ByWrite)
-		serveNull(r.proxy, w, req)
-	}
+	upstream(b, r, req, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.cache.Drop(req.Context(), cache.Prospect(knocktest.ArticleID), cache.ByWrite)
+		r.proxy.ServeHTTP(w, req)
+	}))
 }
 
-// BenchmarkForward passes a read of events through.
+// BenchmarkForward passes a read of events through. Beside it a plain reverse proxy.
 func BenchmarkForward(b *testing.B) {
 	r := benchRig(b)
-	req := benchRequest("/prospect/" + knocktest.ArticleID + "/events?first=1")
-	w := &nullWriter{http.Header{}}
-	b.ReportAllocs()
-	for b.Loop() {
-		serveNull(r.proxy, w, req)
+	upstream(b, r, benchRequest("/prospect/"+knocktest.ArticleID+"/events?first=1"), r.proxy)
+}
+
+// upstream compares the proxy with a plain reverse proxy over the same upstream.
+func upstream(b *testing.B, r *rig, req *http.Request, proxy http.Handler) {
+	b.Helper()
+	target, _ := url.Parse(r.up.URL)
+	plain := httputil.NewSingleHostReverseProxy(target) //nolint:staticcheck // as plain as it comes
+	transport := &http.Transport{}
+	b.Cleanup(transport.CloseIdleConnections)
+	plain.Transport = transport
+	for _, bench := range []struct {
+		name    string
+		handler http.Handler
+	}{{"plain", plain}, {"proxy", proxy}} {
+		b.Run(bench.name, func(b *testing.B) {
+			w := &nullWriter{http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				serveNull(bench.handler, w, req)
+			}
+		})
 	}
 }

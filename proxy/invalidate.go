@@ -166,7 +166,7 @@ func idsOfPath(path string) []string {
 
 // idsOfJSON finds prospectId anywhere in JSON that may be cut off, and with topID the top level's id.
 func idsOfJSON(body []byte, topID bool) []string {
-	dec := json.NewDecoder(bytes.NewReader(body))
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))) // some send a byte order mark
 	dec.UseNumber()
 	s := idScanner{topID: topID}
 	for {

@@ -35,6 +35,7 @@ func TestWritesInvalidate(t *testing.T) {
 		{name: "as a number", method: "POST", path: "/prospect/", body: `{"prospectId":1}`, dropped: "1"},
 		{name: "deep, and several", method: "POST", path: "/x", body: `{"a":[{"b":{"prospectId":"2"}},{"prospectId":3}],"id":1}`, fault: reply(200, "{}"), dropped: "2 3"},
 		{name: "in an array", method: "POST", path: "/x", body: `[{"prospectId":"2"},["prospectId","3"]]`, fault: reply(200, "{}"), dropped: "2"},
+		{name: "behind a byte order mark, with escapes", method: "POST", path: "/x", body: "\ufeff{\"prospect\\u0049d\":\"\\u0031\"}", fault: reply(200, "{}"), dropped: "1"},
 		{name: "cut-off JSON", method: "POST", path: "/x", body: `{"prospectId":"1","x":`, fault: reply(200, "{}"), dropped: "1"},
 		{name: "prospectId in the answer", method: "POST", path: "/appointment/request", fault: reply(200, `{"ok":{"prospectId":"2"}}`), dropped: "2"},
 		{name: "id of the answer", method: "POST", path: "/prospect", body: `{}`, fault: reply(200, `{"x":{"id":"1"},"id":3}`), dropped: "3"},

@@ -40,15 +40,7 @@ func ReadFields(body []byte, id string) Fields {
 	}
 	f.Object = true
 	r := fieldReader{f: &f, id: id}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	_, _ = dec.Token() // {
-	for dec.More() {
-		key, err := dec.Token()
-		var value json.RawMessage
-		if err != nil || dec.Decode(&value) != nil {
-			return Fields{} // cannot be: the body is valid
-		}
-		name, _ := key.(string)
+	for name, value := range members(body) {
 		r.field(name, value)
 	}
 	f.NoConsent = r.consents == 1 && r.consentFalse
@@ -66,7 +58,7 @@ type fieldReader struct {
 	forbidden    bool
 }
 
-func (r *fieldReader) field(name string, value json.RawMessage) {
+func (r *fieldReader) field(name string, value []byte) {
 	r.fields++
 	switch {
 	case strings.EqualFold(name, "smsConsent"):
@@ -85,7 +77,7 @@ func (r *fieldReader) field(name string, value json.RawMessage) {
 	}
 }
 
-func compareID(value json.RawMessage, id string, exact bool) Identity {
+func compareID(value []byte, id string, exact bool) Identity {
 	given := string(value)
 	if given == "null" {
 		return IDAbsent
@@ -103,7 +95,7 @@ func compareID(value json.RawMessage, id string, exact bool) Identity {
 }
 
 // text is the value of a JSON string.
-func text(value json.RawMessage) (string, bool) {
+func text(value []byte) (string, bool) {
 	var s string
 	if len(value) == 0 || value[0] != '"' || json.Unmarshal(value, &s) != nil {
 		return "", false

@@ -16,7 +16,9 @@ func Start(tb TB, o Options) *Server {
 	tb.Helper()
 	s := New(o)
 	s.tb = tb
-	listener := httptest.NewServer(s)
+	listener := httptest.NewUnstartedServer(s)
+	listener.Config.DisableGeneralOptionsHandler = true // OPTIONS * is to be remembered like any request
+	listener.Start()
 	s.URL = listener.URL
 	tb.Cleanup(func() {
 		// In this order: the listener's Close waits for the requests in flight.

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"knockproxy/cache"
+	"knockproxy/proxy/knock"
+	"knockproxy/proxy/policy"
+)
+
+// scopes finds what a purge of a configured partner empties; false: there is no such partner.
+type scopes interface {
+	PartnerScope(name string) (string, bool)
+}
+
+// newAdmin is the handler of the admin listener.
+func newAdmin(c *config, s *state, answers *cache.Cache[*policy.Answer], partners scopes, registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", landing)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, status{"alive"}) })
+	mux.HandleFunc("GET /readyz", s.readyz)
+
+	protected := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, requireToken(c.Admin.Token, h)) }
+	p := purger{answers, partners}
+	protected("DELETE /cache/prospects/{id}", p.prospect)
+	protected("DELETE /cache/partners/{name}", p.partner)
+	protected("DELETE /cache", p.all)
+	if c.Admin.Pprof {
+		protected("GET /debug/pprof/", pprof.Index)
+		protected("GET /debug/pprof/cmdline", pprof.Cmdline)
+		protected("GET /debug/pprof/profile", pprof.Profile)
+		protected("GET /debug/pprof/symbol", pprof.Symbol)
+		protected("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// requireToken lets a request pass that bears the token: 403 where there is none to bear, 401 where it is not the one.
+// The comparison takes the same time whatever was sent.
+func requireToken(token string, next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token == "" {
+			replyError(w, http.StatusForbidden, "admin.token is not set: calls that change something are refused")
+			return
+		}
+		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got := sha256.Sum256([]byte(given))
+		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			replyError(w, http.StatusUnauthorized, "the bearer token is missing or wrong")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// purger carries out the purge calls.
+type purger struct {
+	answers  *cache.Cache[*policy.Answer]
+	partners scopes
+}
+
+// purged is the answer to a purge. Only a prospect's records are counted.
+type purged struct {
+	Purged *int   `json:"purged,omitempty"`
+	Scope  string `json:"scope"`
+}
+
+// scopeLocal: what was purged was purged in this process.
+const scopeLocal = "local"
+
+func (p purger) prospect(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if _, form := knock.ParseID(id); form != knock.IDCanonical {
+		replyError(w, http.StatusBadRequest, "a prospect id is a number of 1 to 20 digits without leading zeros")
+		return
+	}
+	n := p.answers.Drop(ended(r), cache.Prospect(id), cache.ByPurge)
+	reply(w, http.StatusOK, purged{Purged: &n, Scope: scopeLocal})
+}
+
+func (p purger) partner(w http.ResponseWriter, r *http.Request) {
+	scope, ok := p.partners.PartnerScope(r.PathValue("name"))
+	if !ok {
+		replyError(w, http.StatusNotFound, "no partner has this name")
+		return
+	}
+	p.answers.Drop(ended(r), cache.Scope(scope), cache.ByPurge)
+	reply(w, http.StatusOK, purged{Scope: scopeLocal})
+}
+
+func (p purger) all(w http.ResponseWriter, r *http.Request) {
+	p.answers.Drop(ended(r), cache.Everything(), cache.ByPurge)
+	reply(w, http.StatusOK, purged{Scope: scopeLocal})
+}
+
+// ended is the request's context without its end: a purge that has begun is carried out though its caller leaves.
+func ended(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
+
+type status struct {
+	Status string `json:"status"`
+}
+
+func (s *state) readyz(w http.ResponseWriter, _ *http.Request) {
+	switch {
+	case s.draining.Load():
+		reply(w, http.StatusServiceUnavailable, status{"draining"})
+	case !s.ready.Load():
+		reply(w, http.StatusServiceUnavailable, status{"starting"})
+	default:
+		reply(w, http.StatusOK, status{"ready"})
+	}
+}
+
+func reply(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client is gone
+}
+
+func replyError(w http.ResponseWriter, code int, message string) {
+	reply(w, code, struct {
+		Message string `json:"errorMessage"`
+	}{message})
+}
+
+// landing tells a person who opens the admin listener in a browser what is there.
+func landing(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'")
+	fmt.Fprintf(w, `<!doctype html><html lang="en"><meta charset="utf-8"><title>knockproxy</title>
+<h1>knockproxy %s</h1>
+<ul><li><a href="/metrics">metrics</a></li><li><a href="/readyz">readyz</a></li><li><a href="/healthz">healthz</a></li></ul></html>
+`, version())
+}
