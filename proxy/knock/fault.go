@@ -30,6 +30,7 @@ const (
 	FaultProtocol                     // its answer is no HTTP
 	FaultIncomplete                   // its answer broke off
 	FaultTooLarge                     // its answer is larger than upstream.max_body
+	FaultRequest                      // not the upstream's: the client's own body broke off, or was none
 	FaultAbandoned                    // not the upstream's: the only client that waited has left
 	nFaults
 )
@@ -55,7 +56,7 @@ func (f Fault) String() string {
 	return [nFaults]string{
 		"proxy_internal_error", "dns_error", "connection_refused", "destination_unavailable", "connection_timeout",
 		"connection_terminated", "http_response_timeout", "tls_certificate_error", "tls_protocol_error",
-		"http_protocol_error", "http_response_incomplete", "http_response_body_size", "client_left",
+		"http_protocol_error", "http_response_incomplete", "http_response_body_size", "http_request_error", "client_left",
 	}[f]
 }
 
@@ -71,7 +72,7 @@ func (f Fault) Reason() string {
 		return "too_large"
 	case FaultProtocol, FaultIncomplete:
 		return "malformed"
-	case FaultAbandoned, FaultInternal:
+	case FaultRequest, FaultAbandoned, FaultInternal:
 		return ""
 	}
 	return "connect"
@@ -114,12 +115,20 @@ func (p *progress) trace() *httptrace.ClientTrace {
 	}
 }
 
+// BodyError is a request's own body that could not be read: the client's fault, not the upstream's.
+type BodyError struct{ Err error }
+
+func (e *BodyError) Error() string { return "reading the request's body: " + e.Err.Error() }
+
+func (e *BodyError) Unwrap() error { return e.Err }
+
 // roundTripError classifies what a transport returned instead of an answer's headers.
 func roundTripError(err error, got *progress) *Error {
 	var (
 		dns  *net.DNSError
 		op   *net.OpError
 		cert *tls.CertificateVerificationError
+		body *BodyError
 	)
 	during := ""
 	if errors.As(err, &op) {
@@ -129,6 +138,8 @@ func roundTripError(err error, got *progress) *Error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		fault = FaultAbandoned
+	case errors.As(err, &body):
+		fault = FaultRequest
 	case timedOut(err) && !got.connected.Load(): // a try's time-out often comes before the dialer's own
 		fault = FaultConnectTimeout
 	case timedOut(err):

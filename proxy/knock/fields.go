@@ -33,6 +33,12 @@ const (
 
 // ReadFields reads the top level of body, which answered a request for the prospect id.
 func ReadFields(body []byte, id string) Fields {
+	if rest, marked := bytes.CutPrefix(body, []byte("\xef\xbb\xbf")); marked { // no JSON, but some clients read on
+		if ReadFields(rest, id).IDs == IDOther {
+			return Fields{IDs: IDOther}
+		}
+		return Fields{}
+	}
 	var f Fields
 	body = bytes.TrimLeft(body, " \t\r\n") // JSON's white space, and no other
 	if len(body) == 0 || body[0] != '{' || !json.Valid(body) {

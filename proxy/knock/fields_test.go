@@ -24,6 +24,7 @@ func TestReadFields(t *testing.T) {
 		{"white space that is none of JSON's, before", "\u00a0{\"smsConsent\":false}", Fields{}},
 		{"white space that is none of JSON's, after", "{\"smsConsent\":false}\v", Fields{}},
 		{"a byte order mark", "\ufeff{\"smsConsent\":false}", Fields{}},
+		{"another's id behind a byte order mark", "\ufeff{\"prospectId\":\"43\"}", Fields{IDs: IDOther}},
 		{"broken off", `{"prospectId":"42","smsConsent":false`, Fields{}},
 		{"trailing garbage", `{"smsConsent":false}x`, Fields{}},
 		{"two objects", `{"smsConsent":false}{"smsConsent":true}`, Fields{}},

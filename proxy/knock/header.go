@@ -15,10 +15,11 @@ var notAsked = map[string]bool{
 	// conditions and ranges: the proxy answers them itself
 	"If-Match": true, "If-None-Match": true, "If-Modified-Since": true, "If-Unmodified-Since": true, "If-Range": true, "Range": true,
 	// one client's own
-	"Cookie": true, "Forwarded": true, "X-Real-Ip": true, "Content-Length": true, "Expect": true,
+	"Cookie": true, "Forwarded": true, "X-Real-Ip": true, "True-Client-Ip": true, "Content-Length": true, "Expect": true,
 	// overrides of the method or the path
 	"X-Http-Method-Override": true, "X-Http-Method": true, "X-Method-Override": true,
 	"X-Original-Method": true, "X-Original-Url": true, "X-Rewrite-Url": true, "X-Original-Uri": true,
+	"X-Override-Url": true, "X-Http-Path-Override": true, "X-Host": true, "X-Original-Host": true,
 }
 
 // MethodOverrides are headers by which some servers take a request for one of another method.
@@ -28,7 +29,8 @@ var MethodOverrides = []string{"X-Http-Method-Override", "X-Http-Method", "X-Met
 func readHeader(in http.Header, key string) http.Header {
 	out := make(http.Header, len(in)+2)
 	for name, values := range in {
-		if !notAsked[name] && !strings.HasPrefix(name, "X-Forwarded-") {
+		// An underscore passes for a hyphen with some servers: X_Api_Key would be a second key.
+		if !notAsked[name] && !strings.HasPrefix(name, "X-Forwarded-") && !strings.Contains(name, "_") {
 			out[name] = values
 		}
 	}
