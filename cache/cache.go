@@ -53,6 +53,8 @@ type Fetched[V any] struct {
 	Record Record[V]
 	Store  bool // keep it
 	Share  bool // it answers those who waited too; otherwise each of them asks for itself
+	Ends   bool // what was stored before is not to be served after it: a whole, newer answer
+	Failed bool // it is a failure of the upstream's, which other replicas share for a moment
 }
 
 // Fetch asks the upstream; old is the newest record at hand, or nil. All who wait share its error.
@@ -66,6 +68,7 @@ type Source uint8
 const (
 	Upstream Source = iota
 	Memory
+	Redis
 )
 
 // Result is what Fill found or made. New is nil beside an error.
@@ -78,33 +81,54 @@ type Result[V any] struct {
 
 // Options of a cache. Size and Metrics are required.
 type Options[V any] struct {
-	MaxBytes uint64           // bound of memory, in bytes; if zero, 64 MiB
-	Size     func(V) int      // bytes that a value holds, its own overhead counted
-	Deadline time.Duration    // bound of one shared fetch; if zero, 8 s
-	Metrics  *metrics.Metrics //
-	Sweep    time.Duration    // how often what is useless is swept from memory; if zero, 15 s
-	Apart    time.Duration    // how long nobody waits for a prospect whose answer was not to be shared; if zero, 2 s
+	MaxBytes uint64        // bound of memory, in bytes; if zero, 64 MiB
+	Size     func(V) int   // bytes that a value holds, its own overhead counted
+	Deadline time.Duration // bound of one shared fetch, waiting counted; if zero, 8 s
+	Try      time.Duration // what of Deadline is kept for a fetch of one's own after waiting for another replica's; if zero, 3 s
+	Metrics  *metrics.Metrics
+	Sweep    time.Duration // how often what is useless is swept from memory; if zero, 15 s
+	Apart    time.Duration // how long nobody waits for a prospect whose answer was not to be shared; if zero, 2 s
+
+	Redis     *RedisOptions // the tier that replicas share; if nil, there is none
+	Codec     Codec[V]      // needed with Redis
+	MemoryTTL time.Duration // with Redis: how long memory answers without asking there
+	Longest   time.Duration // with Redis: the longest time that a record is kept
+	Lease     time.Duration // with Redis: of a fetch, renewed while it lasts; if zero, 2 s
 }
 
-// Cache is a bounded tier in memory, and the reads under way. Close it when done.
+// Cache is a bounded tier in memory, one that replicas may share in Redis, and the reads under way. Close it when done.
 type Cache[V any] struct {
-	memory   *memory[V]
-	gens     *generations
-	flights  singleflight.Group
-	deadline time.Duration
-	apart    time.Duration
-	metrics  *metrics.Metrics
+	memory    *memory[V]
+	remote    *remote // nil without Redis
+	codec     Codec[V]
+	gens      *generations
+	flights   singleflight.Group
+	deadline  time.Duration
+	try       time.Duration
+	apart     time.Duration
+	memoryTTL time.Duration
+	lease     time.Duration
+	metrics   *metrics.Metrics
 }
 
-// New makes an empty cache and starts its sweeping.
+// New makes an empty cache and starts its sweeping. A Redis that cannot be reached is no error.
 func New[V any](o Options[V]) (*Cache[V], error) {
 	c := &Cache[V]{
-		gens:     newGenerations(),
-		deadline: orDefault(o.Deadline, 8*time.Second),
-		apart:    orDefault(o.Apart, 2*time.Second),
-		metrics:  o.Metrics,
+		gens:      newGenerations(),
+		codec:     o.Codec,
+		deadline:  orDefault(o.Deadline, 8*time.Second),
+		try:       orDefault(o.Try, 3*time.Second),
+		apart:     orDefault(o.Apart, 2*time.Second),
+		memoryTTL: o.MemoryTTL,
+		lease:     orDefault(o.Lease, 2*time.Second),
+		metrics:   o.Metrics,
 	}
 	var err error
+	if o.Redis != nil {
+		if c.remote, err = newRemote(o.Redis, o.Longest, o.Metrics); err != nil {
+			return nil, fmt.Errorf("making the shared tier: %w", err)
+		}
+	}
 	c.memory, err = newMemory(o, c.gens)
 	if err != nil {
 		return nil, fmt.Errorf("making the memory tier: %w", err)
@@ -120,11 +144,31 @@ func orDefault(d, def time.Duration) time.Duration {
 	return d
 }
 
-// Close stops the sweeping. Flights under way end by themselves.
-func (c *Cache[V]) Close() { c.memory.close() }
+// Close stops the sweeping, and the connections to Redis. Flights under way end by themselves.
+func (c *Cache[V]) Close() {
+	c.memory.close()
+	if c.remote != nil {
+		c.remote.close()
+	}
+}
 
-// Get looks into memory only: no I/O, no allocation. The record may be stale: the caller judges.
-func (c *Cache[V]) Get(k Key) *Record[V] {
+// Redis tells whether there is a shared tier, and whether it is in use.
+func (c *Cache[V]) Redis() (configured, up bool) {
+	return c.remote != nil, c.remote != nil && c.remote.up.Load()
+}
+
+// Get looks into memory only: no I/O, no allocation. The record may be stale: the caller judges. With Redis it is nil once
+// memory's own time is over, unless Redis is away.
+func (c *Cache[V]) Get(k Key, now time.Time) *Record[V] {
+	e := c.memory.get(k)
+	if e == nil || e.gen != c.gens.of(k) || c.remote != nil && !now.Before(e.until) && c.remote.up.Load() {
+		return nil
+	}
+	return e.rec
+}
+
+// peek is the newest record in memory, whatever its time.
+func (c *Cache[V]) peek(k Key) *Record[V] {
 	if e := c.memory.get(k); e != nil && e.gen == c.gens.of(k) {
 		return e.rec
 	}
@@ -134,6 +178,7 @@ func (c *Cache[V]) Get(k Key) *Record[V] {
 // Fill finds or makes a record that meets need. Callers of one key who come while a fetch runs share it, its error too.
 // It returns ctx's error when the caller leaves first: the fetch goes on for the others, and is stored.
 func (c *Cache[V]) Fill(ctx context.Context, k Key, need Need[V], fetch Fetch[V]) (Result[V], error) {
+	arrived := time.Now()
 	for {
 		gen := c.gens.of(k) // before anything is read
 		if need.Alone || c.isApart(k, gen) {
@@ -147,10 +192,10 @@ func (c *Cache[V]) Fill(ctx context.Context, k Key, need Need[V], fetch Fetch[V]
 			return landed.Result, nil
 		case !landed.shared: // not to be shared
 			return c.fillAlone(ctx, k, gen, fetch)
-		case landed.Source == Memory && !need.OK(landed.New):
+		case (landed.Source != Upstream || landed.kept && landed.New.Sent.Before(arrived)) && !need.OK(landed.New):
 			continue // it did for the caller who led, not for this one
 		}
-		landed.Collapsed = landed.Source == Upstream
+		landed.Collapsed = landed.Collapsed || landed.Source == Upstream
 		return landed.Result, nil
 	}
 }
@@ -159,13 +204,14 @@ func (c *Cache[V]) Fill(ctx context.Context, k Key, need Need[V], fetch Fetch[V]
 type landing[V any] struct {
 	Result[V]
 	shared bool
+	kept   bool // it was to be stored: it has a freshness
 	led    bool // by this caller
 }
 
 // join waits for the flight of key and generation, which it starts if there is none.
 func (c *Cache[V]) join(ctx context.Context, k Key, gen uint64, need Need[V], fetch Fetch[V]) (landing[V], error) {
 	led := false // written by the flight if it is ours, read after it has landed
-	ch := c.flights.DoChan(flightName(k, gen), func() (any, error) {
+	ch := c.flights.DoChan(c.flightName(k, gen), func() (any, error) {
 		led = true
 		return c.fly(ctx, k, gen, need, fetch)
 	})
@@ -179,28 +225,20 @@ func (c *Cache[V]) join(ctx context.Context, k Key, gen uint64, need Need[V], fe
 	}
 }
 
-// fly is one shared read: look again, fetch, put. It outlives the caller who began it.
-func (c *Cache[V]) fly(ctx context.Context, k Key, gen uint64, need Need[V], fetch Fetch[V]) (landing[V], error) {
-	old := c.Get(k)
-	if old != nil && need.OK(old) { // filled since the caller looked
-		return landing[V]{Result: Result[V]{New: old, Source: Memory, Stored: true}, shared: true}, nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.deadline)
-	defer cancel()
-	got, err := safely(ctx, fetch, old)
-	if err != nil {
-		return landing[V]{}, err
-	}
-	return landing[V]{Result: c.keep(k, gen, &got), shared: got.Share}, nil
-}
-
 // fillAlone fetches for one caller, who takes the fetch with it when it leaves.
 func (c *Cache[V]) fillAlone(ctx context.Context, k Key, gen uint64, fetch Fetch[V]) (Result[V], error) {
 	ctx, cancel := context.WithTimeout(ctx, c.deadline)
 	defer cancel()
-	got, err := safely(ctx, fetch, c.Get(k))
+	got, err := safely(ctx, fetch, c.peek(k))
 	if err != nil {
 		return Result[V]{}, err
+	}
+	if !got.Store && (got.Ends || !got.Share) {
+		c.forget(ctx, k)
+	}
+	if got.Store && c.remote != nil && c.remote.up.Load() { // without a lease nothing is stored while there is a Redis
+		got.Store = false
+		return Result[V]{New: &got.Record, Source: Upstream}, nil
 	}
 	return c.keep(k, gen, &got), nil
 }
@@ -210,12 +248,14 @@ func (c *Cache[V]) keep(k Key, gen uint64, got *Fetched[V]) Result[V] {
 	res := Result[V]{New: &got.Record, Source: Upstream}
 	switch {
 	case got.Store:
-		res.Stored = c.memory.put(k, gen, &got.Record)
+		res.Stored = c.memory.put(k, gen, &got.Record, time.Time{})
 		if !res.Stored {
 			c.metrics.FillRefused(metrics.RefusedLost)
 		}
 	case !got.Share:
-		c.memory.setApart(k, gen, got.Record.Sent, time.Now().Add(c.apart))
+		c.memory.end(k, gen, got.Record.Sent, time.Now().Add(c.apart), time.Now().Add(c.deadline))
+	case got.Ends:
+		c.memory.end(k, gen, got.Record.Sent, time.Time{}, time.Now().Add(c.deadline))
 	}
 	return res
 }
@@ -237,15 +277,4 @@ func safely[V any](ctx context.Context, fetch Fetch[V], old *Record[V]) (got Fet
 		}
 	}()
 	return fetch(ctx, old)
-}
-
-// flightName names the reads that may be shared: of one key and one generation.
-func flightName(k Key, gen uint64) string {
-	b := make([]byte, 0, len(k.Partition)+8+len(k.ID))
-	b = append(b, k.Partition[:]...)
-	for range 8 {
-		b = append(b, byte(gen))
-		gen >>= 8
-	}
-	return string(append(b, k.ID...))
 }

@@ -63,7 +63,7 @@ func fill(t testing.TB, c *Cache[string], k Key, fetch Fetch[string]) Result[str
 }
 
 func held(c *Cache[string], k Key) string {
-	if rec := c.Get(k); rec != nil {
+	if rec := c.Get(k, time.Now()); rec != nil {
 		return rec.Value
 	}
 	return ""
@@ -281,6 +281,59 @@ func TestUnsharedAnswerEndsWhatWasStored(t *testing.T) {
 	}
 }
 
+// TestUnstoredAnswerEndsOlderOnes: an answer that was not stored but is the newest ends what was stored, and what was asked
+// for before it and comes later is not stored.
+func TestUnstoredAnswerEndsOlderOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, k := newCache(t, Options[string]{}), key("1", "a")
+		release := make(chan struct{})
+		slow := make(chan Result[string])
+		go func() {
+			slow <- fill(t, c, k, func(context.Context, *Record[string]) (Fetched[string], error) {
+				got, err := brings("old")(t.Context(), nil)
+				<-release
+				return got, err
+			})
+		}()
+		synctest.Wait()
+		time.Sleep(time.Millisecond)
+		alone := Need[string]{OK: anyRecord.OK, Alone: true}
+		if _, err := c.Fill(t.Context(), k, alone, func(context.Context, *Record[string]) (Fetched[string], error) {
+			return Fetched[string]{Record: record("gone"), Share: true, Ends: true}, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		close(release)
+		if res := <-slow; res.Stored || held(c, k) != "" {
+			t.Errorf("the older answer: %+v, held %q", res, held(c, k))
+		}
+	})
+}
+
+// TestLateCallerIsNotGivenWhatExpired: a read that took longer than its answer is fresh does for those who were there when
+// it began.
+func TestLateCallerIsNotGivenWhatExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, k := newCache(t, Options[string]{}), key("1", "a")
+		var fetches atomic.Int32
+		fetch := func(context.Context, *Record[string]) (Fetched[string], error) {
+			n := fetches.Add(1)
+			rec := record(fmt.Sprint(n))
+			rec.Fresh = rec.Sent.Add(time.Second)
+			time.Sleep(2500 * time.Millisecond)
+			return Fetched[string]{Record: rec, Store: true, Share: true}, nil
+		}
+		got := make(chan string, 3)
+		for range 3 {
+			go func() { got <- fill(t, c, k, fetch).New.Value }()
+			time.Sleep(800 * time.Millisecond)
+		}
+		if answers := <-got + <-got + <-got; answers != "122" || fetches.Load() != 2 {
+			t.Errorf("answers %s by %d fetches", answers, fetches.Load())
+		}
+	})
+}
+
 func TestDropEmptiesWhatItNames(t *testing.T) {
 	keys := []Key{key("1", "a"), key("1", "b"), key("2", "a"), key("2", "b")}
 	for _, tc := range []struct {
@@ -301,7 +354,7 @@ func TestDropEmptiesWhatItNames(t *testing.T) {
 			for _, k := range keys {
 				fill(t, c, k, brings(k.ID+k.Scope))
 			}
-			if got := c.Drop(t.Context(), tc.target, tc.why); got != tc.dropped {
+			if got, err := c.Drop(t.Context(), tc.target, tc.why); got != tc.dropped || err != nil {
 				t.Errorf("dropped %d, want %d", got, tc.dropped)
 			}
 			var left []string
@@ -375,8 +428,8 @@ func TestPurgeRacesWithPut(t *testing.T) {
 		gen := c.gens.of(k)
 		old := record("old")
 		var both sync.WaitGroup
-		both.Go(func() { c.memory.put(k, gen, &old) })
-		both.Go(func() { c.Drop(t.Context(), Prospect("1"), []Cause{ByPurge, ByWrite}[i%2]) })
+		both.Go(func() { c.memory.put(k, gen, &old, time.Time{}) })
+		both.Go(func() { _, _ = c.Drop(t.Context(), Prospect("1"), []Cause{ByPurge, ByWrite}[i%2]) })
 		both.Wait()
 		if got := held(c, k); got != "" {
 			t.Fatalf("round %d: held %q", i, got)
@@ -390,10 +443,10 @@ func TestOlderAnswerDoesNotReplaceANewerOne(t *testing.T) {
 	newer := record("newer")
 	newer.Sent = older.Sent.Add(time.Millisecond)
 	gen := c.gens.of(k)
-	if !c.memory.put(k, gen, &newer) || c.memory.put(k, gen, &older) {
+	if !c.memory.put(k, gen, &newer, time.Time{}) || c.memory.put(k, gen, &older, time.Time{}) {
 		t.Error("want the newer stored, the older refused")
 	}
-	c.memory.setApart(k, gen, older.Sent, time.Now().Add(time.Minute))
+	c.memory.end(k, gen, older.Sent, time.Time{}, time.Now().Add(time.Minute))
 	if got := held(c, k); got != "newer" {
 		t.Errorf("held %q", got)
 	}
@@ -419,7 +472,7 @@ func TestSweepErasesWhatIsUseless(t *testing.T) {
 		for _, step := range []struct {
 			after time.Duration
 			left  string
-		}{{0, "123"}, {1100 * time.Millisecond, "13"}, {2 * time.Second, "1"}, {time.Minute, ""}} {
+		}{{0, "123"}, {1100 * time.Millisecond, "13"}, {8 * time.Second, "1"}, {time.Minute, ""}} {
 			time.Sleep(step.after)
 			synctest.Wait()
 			if got := entries(); got != step.left {
@@ -458,7 +511,8 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestGetDoesNotAllocate(t *testing.T) {
 	c, k := newCache(t, Options[string]{}), key("1", "a")
 	fill(t, c, k, brings("v"))
-	if n := testing.AllocsPerRun(1000, func() { c.Get(k) }); n != 0 {
+	now := time.Now()
+	if n := testing.AllocsPerRun(1000, func() { c.Get(k, now) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -468,7 +522,8 @@ func BenchmarkGet(b *testing.B) {
 	k := key("47569637", "a")
 	fill(b, c, k, brings("v"))
 	b.ReportAllocs()
+	now := time.Now()
 	for b.Loop() {
-		c.Get(k)
+		c.Get(k, now)
 	}
 }

@@ -1,6 +1,10 @@
 package cache
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+)
 
 // Target is what an invalidation empties.
 type Target struct {
@@ -30,28 +34,73 @@ const (
 	ByPurge Cause = "purge" // an operator asked
 	ByWrite Cause = "write" // a write passed through the proxy
 	ByAuth  Cause = "auth"  // the upstream refused the key
+
+	Repeated Cause = "" // one that was counted before
 )
 
-// Drop invalidates a target: from its return on, no caller that arrives is answered from what was stored, or was being
-// fetched, before. A purge also erases the records from memory, and tells how many still valid ones it dropped; any
-// other cause leaves the erasing to eviction and the sweep.
-func (c *Cache[V]) Drop(_ context.Context, t Target, why Cause) (dropped int) {
+// ErrPending is an invalidation that Redis did not acknowledge: it holds in this process alone.
+var ErrPending = errors.New("redis did not acknowledge the invalidation")
+
+// Drop invalidates a target: from its return on, no caller that arrives here is answered from what was stored, or was
+// being fetched, before, and none at another replica once its memory's own time has passed. Redis is told first: a read
+// between the two would fill memory again. A purge also erases the records from this memory, and tells how many records of
+// a prospect it dropped: from Redis, without it still valid ones from memory. Any other cause leaves the erasing to
+// eviction and the sweep.
+func (c *Cache[V]) Drop(ctx context.Context, t Target, why Cause) (dropped int, err error) {
+	if c.remote != nil {
+		dropped, err = c.remote.dropTarget(ctx, t)
+		if err == nil && !c.remote.up.Load() {
+			err = errAway // others may have left it alone too, and answer from memory
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrPending, err)
+		}
+	}
 	var found []Key
 	if why == ByPurge {
-		found, dropped = c.memory.find(t)
+		var valid int
+		if found, valid = c.memory.find(t); c.remote == nil || err != nil {
+			dropped = valid
+		}
 	}
 	c.advance(t)
 	for _, k := range found {
 		c.memory.erase(k)
 	}
-	c.metrics.Invalidated(string(why))
-	return dropped
+	if why != Repeated {
+		c.metrics.Invalidated(string(why))
+	}
+	return dropped, err
 }
 
-// DropKey invalidates one key's record and leaves the other partners' alone.
-func (c *Cache[V]) DropKey(k Key, why Cause) {
+// DropKey invalidates one key's record. The other partners' stay in Redis.
+func (c *Cache[V]) DropKey(ctx context.Context, k Key, why Cause) {
+	c.forget(ctx, k)
+	c.gens.id(k.ID).Add(1) // a read under way, of another caller, is not stored; the other partners' cost a read
 	c.memory.erase(k)
 	c.metrics.Invalidated(string(why))
+}
+
+// forget erases one key's record from Redis; where that fails it ends with its freshness.
+func (c *Cache[V]) forget(ctx context.Context, k Key) {
+	if c.remote == nil {
+		return
+	}
+	s := c.remote.slot(k)
+	_ = c.remote.op(ctx, "drop", func(ctx context.Context) error {
+		return c.remote.client.HDel(ctx, s.hash, s.record).Err()
+	})
+}
+
+// dropTarget tells Redis what is invalid.
+func (r *remote) dropTarget(ctx context.Context, t Target) (records int, err error) {
+	switch {
+	case t.all:
+		return 0, r.dropEpoch(ctx, "all")
+	case t.scope != "":
+		return 0, r.dropEpoch(ctx, t.scope)
+	}
+	return r.drop(ctx, t.id)
 }
 
 func (c *Cache[V]) advance(t Target) {

@@ -35,8 +35,11 @@ type slot struct {
 type entry[V any] struct {
 	key   Key
 	gen   uint64     // noted before the read that brought it
-	rec   *Record[V] // nil where there is only apart to know
+	sent  time.Time  // the request that brought it
+	rec   *Record[V] // nil where what was brought was not stored
+	until time.Time  // with Redis: until then it is answered from without asking there
 	apart time.Time  // until then nobody waits for another's read of this key
+	ends  time.Time  // of an entry without a record: until then it is of use
 }
 
 func newMemory[V any](o Options[V], gens *generations) (*memory[V], error) {
@@ -80,23 +83,23 @@ func (m *memory[V]) get(k Key) *entry[V] {
 
 // put stores a record unless an invalidation or a newer answer overtook its read. The check and the store are one step
 // for the slot; an invalidation between them is caught by the entry's generation.
-func (m *memory[V]) put(k Key, gen uint64, rec *Record[V]) bool {
-	return m.replace(&entry[V]{key: k, gen: gen, rec: rec}, rec.Sent)
+func (m *memory[V]) put(k Key, gen uint64, rec *Record[V], until time.Time) bool {
+	return m.replace(&entry[V]{key: k, gen: gen, sent: rec.Sent, rec: rec, until: until})
 }
 
-// setApart notes that nobody is to wait for this key until then. What was stored before is older than the answer that
-// could not be, and goes.
-func (m *memory[V]) setApart(k Key, gen uint64, sent, until time.Time) {
-	m.replace(&entry[V]{key: k, gen: gen, apart: until}, sent)
+// end puts an end to what was stored before an answer that was not: it is older. Until ends nothing that was asked for
+// before it is stored either; until apart nobody waits for another's read of this key.
+func (m *memory[V]) end(k Key, gen uint64, sent, apart, ends time.Time) {
+	m.replace(&entry[V]{key: k, gen: gen, sent: sent, apart: apart, ends: ends})
 }
 
-// replace puts an entry in place of one that is not newer than what was sent at the given time.
-func (m *memory[V]) replace(e *entry[V], sent time.Time) (done bool) {
+// replace puts an entry in place of one that was not asked for later.
+func (m *memory[V]) replace(e *entry[V]) (done bool) {
 	if m.gens.of(e.key) != e.gen {
 		return false
 	}
 	m.entries.Compute(slot{e.key.Partition, e.key.ID}, func(old *entry[V], found bool) (*entry[V], otter.ComputeOp) {
-		if found && old.gen == e.gen && old.rec != nil && old.rec.Sent.After(sent) {
+		if found && old.gen == e.gen && old.sent.After(e.sent) {
 			return old, otter.CancelOp
 		}
 		done = true
@@ -143,7 +146,7 @@ func (m *memory[V]) sweepEvery(period time.Duration) {
 
 func (m *memory[V]) sweep(now time.Time) {
 	for e := range m.entries.Values() {
-		if !m.useless(e, now) || now.Before(e.apart) {
+		if !m.useless(e, now) || now.Before(e.ends) {
 			continue
 		}
 		m.entries.ComputeIfPresent(slot{e.key.Partition, e.key.ID}, func(cur *entry[V]) (*entry[V], otter.ComputeOp) {

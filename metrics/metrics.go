@@ -32,6 +32,7 @@ type Metrics struct {
 	upstreamSeconds prometheus.Histogram
 	upstreamBusy    prometheus.Gauge
 	evictions       prometheus.Counter
+	unreadable      prometheus.Counter
 }
 
 // requestBuckets reach from a memory hit to the time-out of a forwarded request, in seconds.
@@ -59,6 +60,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		upstreamSeconds: f.NewHistogram(histogram("upstream_duration_seconds", "Time to the upstream's whole answer (prospect reads) or to its headers (forwarded requests).", upstreamBuckets)),
 		upstreamBusy:    f.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "upstream_in_flight_requests", Help: "Upstream requests in flight; a forwarded one counts until its answer's headers."}),
 		evictions:       f.NewCounter(counter("cache_memory_evictions_total", "Entries dropped from memory to stay within its bound.")),
+		unreadable:      f.NewCounter(counter("cache_records_unreadable_total", "Records found in Redis that did not open or decode.")),
 	}
 	m.touch(f)
 	return m

@@ -52,12 +52,16 @@ const (
 
 func (t Tier) String() string { return [nTiers]string{"memory", "redis", "none"}[t] }
 
-// RefusedLost is why a fetched answer that could be stored was not: purged, taken over or overtaken by a newer one.
-const RefusedLost = "lost"
+// Why a fetched answer that could be stored was not.
+const (
+	RefusedLost   = "lost"   // purged, taken over, evicted, or overtaken by a newer one
+	RefusedLapsed = "lapsed" // it came after its lease
+	RefusedEpoch  = "epoch"  // the partner, or all, were purged meanwhile
+)
 
 var (
 	uncacheableReasons = []string{"status", "id_mismatch", "no_store", "private", "vary", "encoded", "authorization", "set_cookie", "not_json", "no_freshness"}
-	refusedReasons     = []string{RefusedLost}
+	refusedReasons     = []string{RefusedLost, RefusedLapsed, RefusedEpoch}
 	causes             = []string{"purge", "write", "auth"}
 	upstreamReasons    = []string{"timeout", "connect", "tls", "status_5xx", "status_429", "too_large", "malformed"}
 	statusClasses      = [...]string{"2xx", "3xx", "4xx", "5xx"}
@@ -110,6 +114,9 @@ func (m *Metrics) FillRefused(reason string) { m.fillsRefused.WithLabelValues(re
 
 // Invalidated counts one invalidation; cause is purge, write or auth.
 func (m *Metrics) Invalidated(cause string) { m.invalidations.WithLabelValues(cause).Inc() }
+
+// Unreadable counts one record that did not open or decode.
+func (m *Metrics) Unreadable() { m.unreadable.Inc() }
 
 // Evicted counts one entry dropped from memory to stay within its bound.
 func (m *Metrics) Evicted() { m.evictions.Inc() }

@@ -112,7 +112,7 @@ func BenchmarkHitMany(b *testing.B) {
 func BenchmarkMiss(b *testing.B) {
 	r, req, _ := warm(b)
 	upstream(b, r, req, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		r.cache.Drop(req.Context(), cache.Prospect(knocktest.ArticleID), cache.ByWrite)
+		_, _ = r.cache.Drop(req.Context(), cache.Prospect(knocktest.ArticleID), cache.ByWrite)
 		r.proxy.ServeHTTP(w, req)
 	}))
 }

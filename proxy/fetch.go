@@ -29,6 +29,8 @@ func (p *Proxy) fetch(ctx context.Context, header http.Header, id *identity, key
 	answer.Age, answer.NotExist = life.Age, said.Class == knock.NotExist
 	got.Record = cache.Record[*policy.Answer]{Value: answer, Sent: said.Sent, Fresh: said.Sent.Add(life.Fresh), Keep: said.Sent.Add(life.Keep)}
 	got.Store = life.Keep > 0
+	got.Failed = said.Class == knock.Failed && said.Status != http.StatusInternalServerError
+	got.Ends = answer.NotExist
 	got.Share = got.Store || answer.NotExist || said.Status >= 400
 	return got, own, nil
 }
@@ -50,10 +52,10 @@ func (p *Proxy) heedRefusal(ctx context.Context, class knock.Class, id *identity
 	switch class {
 	case knock.KeyRefused:
 		if id.mayEmpty(time.Now()) {
-			p.cache.Drop(ctx, cache.Scope(id.scope), cache.ByAuth)
+			_, _ = p.cache.Drop(ctx, cache.Scope(id.scope), cache.ByAuth) // gone here at least
 		}
 	case knock.ProspectDenied:
-		p.cache.DropKey(key, cache.ByAuth)
+		p.cache.DropKey(ctx, key, cache.ByAuth)
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"log"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
@@ -71,7 +71,11 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id *identity, re
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		f.status.Fwd = policy.FwdMethod
 	}
-	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), forwardingKey{}, f))
+	ctx := r.Context()
+	if !safe(r) {
+		ctx = context.WithoutCancel(ctx) // the upstream may carry a write out though its client leaves: its answer is needed
+	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, forwardingKey{}, f))
 	defer cancel(nil)
 	f.patience = newPatience(p.forwardTimeout, func() { cancel(errNoHeaders) })
 	defer f.patience.end()
@@ -81,7 +85,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id *identity, re
 		r.Body = f.body
 	}
 	if !safe(r) {
-		f.write = p.newWrite(r)
+		f.write = p.newWrite(r, func() { cancel(errClientLeft) })
 	}
 	rec := &recorder{ResponseWriter: w}
 	f.control = http.NewResponseController(rec)
@@ -89,7 +93,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, id *identity, re
 	o := outcome{result: metrics.Bypass, tier: metrics.TierNone, status: rec.status, bytes: rec.bytes, detail: f.status.String(), fault: f.fault, broken: broken}
 	switch {
 	case o.status == 0:
-		o.status = statusLeft
+		o.status, o.broken = statusLeft, true // or net/http would make up a 200
 	case f.fault != nil:
 		o.result, o.detail = metrics.Error, ""
 	}
@@ -117,7 +121,7 @@ func (p *Proxy) newForwarder() *httputil.ReverseProxy {
 		BufferPool:     newBuffers(),
 		ModifyResponse: p.modifyResponse,
 		ErrorHandler:   p.forwardFailed,
-		ErrorLog:       slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		ErrorLog:       log.New(io.Discard, "", 0), // it quotes answers
 	}
 }
 
@@ -132,7 +136,13 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	pr.SetXForwarded()
-	pr.Out.Header.Del("Upgrade") // h2c
+	for _, name := range []string{"Upgrade", "Connection", "Http2-Settings"} { // of h2c
+		pr.Out.Header.Del(name)
+	}
+	// The client is told to go on as soon as its body is read, here. Left to the upstream, a client that leaves before its
+	// body was asked for goes unnoticed, and the request hangs as long as the upstream does.
+	pr.Out.Header.Del("Expect")
+	delete(pr.Out.Trailer, knock.KeyHeader)
 	if f.id != nil {
 		pr.Out.Header[knock.KeyHeader] = f.id.key
 	}
@@ -154,7 +164,7 @@ func (p *Proxy) modifyResponse(res *http.Response) error {
 	h["X-Request-Id"] = f.requestID
 	f.status.FwdStatus = res.StatusCode
 	h.Add("Cache-Status", f.status.String())
-	if len(h["Cache-Control"]) == 0 {
+	if h.Get("Cache-Control") == "" {
 		h["Cache-Control"] = []string{"private, no-cache"}
 	}
 	if f.body != nil && !f.body.ended.Load() {
@@ -206,6 +216,9 @@ func (t forwardTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
+// errClientLeft ends the reading of an answer that nobody waits for.
+var errClientLeft = errors.New("the client has left")
+
 // errNoHeaders is a time-out, to those who ask.
 var errNoHeaders = fmt.Errorf("no response headers in upstream.forward_timeout: %w", os.ErrDeadlineExceeded)
 
@@ -256,6 +269,9 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
 		b.ended.Store(true)
+	}
+	if err != nil && err != io.EOF {
+		err = &knock.BodyError{Err: err}
 	}
 	return n, err
 }

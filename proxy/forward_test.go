@@ -41,7 +41,7 @@ func (r *rig) purgePartner(name string) {
 	if !ok {
 		r.Fatalf("no partner %s", name)
 	}
-	r.cache.Drop(context.Background(), cache.Scope(scope), cache.ByPurge)
+	_, _ = r.cache.Drop(context.Background(), cache.Scope(scope), cache.ByPurge)
 }
 
 // over makes a rig's upstream a handler of the test's own.
@@ -146,6 +146,48 @@ func TestEarlyAnswer(t *testing.T) {
 		}
 		if a := r.ask(http.MethodPost, "/taken", "", "body"); a.body != "body" || a.Close {
 			t.Errorf("%d %q, closed %v", a.StatusCode, a.body, a.Close)
+		}
+	}
+}
+
+// TestClientsOwnFault: a body that breaks off, or is none, is not the upstream's.
+func TestClientsOwnFault(t *testing.T) {
+	r := newRig(t)
+	got := r.raw("POST /prospect HTTP/1.1\r\nHost: a\r\nX-Api-Key: k\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "error=http_request_error") {
+		t.Error(got)
+	}
+	r.wantMetric(0, "upstream_errors_total")
+}
+
+// TestRefusalDoesNotWaitForTheBody: who is refused is told so, though the body that it announced never comes.
+func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
+	r := newRig(t)
+	got := r.raw("GET /prospect/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nx")
+	if !strings.HasPrefix(got, "HTTP/1.1 401 ") {
+		t.Error(got)
+	}
+}
+
+// TestHalfClosedClientGetsNoMadeUpAnswer: net/http takes it for gone, and would say 200 where nothing was said.
+func TestHalfClosedClientGetsNoMadeUpAnswer(t *testing.T) {
+	for _, request := range []string{"GET /prospect/1", "GET /prospect/1/events", "DELETE /prospect/1"} {
+		r := newRig(t)
+		gate := r.up.Gate(knocktest.All)
+		conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, request+" HTTP/1.1\r\nHost: a\r\nX-Api-Key: k\r\n\r\n")
+		gate.Wait(1)
+		_ = conn.(*net.TCPConn).CloseWrite()
+		if strings.HasPrefix(request, "DELETE") {
+			gate.Open() // a write is carried out, and its answer passes
+		}
+		got, _ := io.ReadAll(conn)
+		if strings.Contains(string(got), "Content-Length: 0") {
+			t.Errorf("%s: %s", request, got)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,10 @@ func TestWritesInvalidate(t *testing.T) {
 		{name: "deep, and several", method: "POST", path: "/x", body: `{"a":[{"b":{"prospectId":"2"}},{"prospectId":3}],"id":1}`, fault: reply(200, "{}"), dropped: "2 3"},
 		{name: "in an array", method: "POST", path: "/x", body: `[{"prospectId":"2"},["prospectId","3"]]`, fault: reply(200, "{}"), dropped: "2"},
 		{name: "behind a byte order mark, with escapes", method: "POST", path: "/x", body: "\ufeff{\"prospect\\u0049d\":\"\\u0031\"}", fault: reply(200, "{}"), dropped: "1"},
+		{name: "in an array of ids", method: "POST", path: "/x", body: `{"prospectId":["1",{"x":2},3],"y":[2]}`, fault: reply(200, "{}"), dropped: "1 3"},
+		{name: "as a float", method: "POST", path: "/x", body: `{"prospectId":1.0,"x":{"prospectId":"2e0"}}`, fault: reply(200, `{"id":0.3E1}`), dropped: "1 2 3"},
+		{name: "as no integer", method: "POST", path: "/x", body: `{"prospectId":1.5,"x":{"prospectId":1e999}}`, fault: reply(200, `{}`), dropped: ""},
+		{name: "dots in the path", method: "PUT", path: "/prospect/x/../1;a=b", fault: reply(200, ""), dropped: "1"},
 		{name: "cut-off JSON", method: "POST", path: "/x", body: `{"prospectId":"1","x":`, fault: reply(200, "{}"), dropped: "1"},
 		{name: "prospectId in the answer", method: "POST", path: "/appointment/request", fault: reply(200, `{"ok":{"prospectId":"2"}}`), dropped: "2"},
 		{name: "id of the answer", method: "POST", path: "/prospect", body: `{}`, fault: reply(200, `{"x":{"id":"1"},"id":3}`), dropped: "3"},
@@ -87,8 +92,8 @@ func TestWritesInvalidate(t *testing.T) {
 // Who asks afterwards gets the new one, while the old one is still on its way and after it came.
 func TestOldAnswerInFlightIsNotServedAfterwards(t *testing.T) {
 	for name, change := range map[string]func(*rig){
-		"purge of the prospect": func(r *rig) { r.cache.Drop(context.Background(), cache.Prospect("42"), cache.ByPurge) },
-		"purge of all":          func(r *rig) { r.cache.Drop(context.Background(), cache.Everything(), cache.ByPurge) },
+		"purge of the prospect": func(r *rig) { _, _ = r.cache.Drop(context.Background(), cache.Prospect("42"), cache.ByPurge) },
+		"purge of all":          func(r *rig) { _, _ = r.cache.Drop(context.Background(), cache.Everything(), cache.ByPurge) },
 		"write":                 func(r *rig) { r.ask(http.MethodPut, "/prospect/42", "X-Api-Key: writer", "", `{"smsConsent":false}`) },
 		"write, answered late":  func(r *rig) { r.ask(http.MethodPost, "/prospect", "", `{"prospectId":42,"smsConsent":false}`) },
 	} {
@@ -109,7 +114,7 @@ func TestOldAnswerInFlightIsNotServedAfterwards(t *testing.T) {
 func oldAnswerInFlight(t *testing.T, r *rig, round string, change func(*rig)) {
 	t.Helper()
 	r.up.ClearFaults()
-	r.cache.Drop(t.Context(), cache.Everything(), cache.ByPurge)
+	_, _ = r.cache.Drop(t.Context(), cache.Everything(), cache.ByPurge)
 	r.up.Edit("42", func(p *knocktest.Prospect) { p.SMSConsent, p.LastName = true, "old"+round })
 	gate := r.up.NewGate()
 	r.up.Next("42", gate.Hold().When(knocktest.IsRead))
@@ -171,6 +176,71 @@ func TestWriteInvalidatesBeforeItsLastByte(t *testing.T) {
 	}
 }
 
+// TestWriteThatEndsLate: an upstream that carries a write out between its answer's first byte and its last is not outrun by
+// a read in between.
+func TestWriteThatEndsLate(t *testing.T) {
+	for _, tc := range []struct{ name, path, first, last string }{
+		{"id in the path", "/prospect/1", "{", "}"},
+		{"id in the answer's first part", "/prospect", `{"prospectId":"1",`, `"x":1}`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var withdrawn atomic.Bool
+			commit := make(chan struct{})
+			r := newRig(t, over(t, func(w http.ResponseWriter, req *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				if req.Method == http.MethodGet {
+					fmt.Fprintf(w, `{"prospectId":"1","smsConsent":%v}`, !withdrawn.Load())
+					return
+				}
+				_, _ = io.WriteString(w, tc.first)
+				_ = http.NewResponseController(w).Flush()
+				<-commit
+				withdrawn.Store(true)
+				_, _ = io.WriteString(w, tc.last)
+			}))
+			req, _ := http.NewRequest(http.MethodPost, r.url+tc.path, strings.NewReader("{}"))
+			req.Header.Set("x-api-key", "k")
+			res, err := r.do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if a := r.get("1"); !strings.Contains(a.body, "true") {
+				t.Fatal(a.body)
+			}
+			close(commit)
+			_, _ = io.Copy(io.Discard, res.Body)
+			if a := r.get("1"); !strings.Contains(a.body, "false") {
+				t.Errorf("after the write's answer: %s %s", a.cacheStatus(), a.body)
+			}
+			r.wantMetric(1, "cache_invalidations_total", "cause=write")
+		})
+	}
+}
+
+// TestWriteWhoseClientLeftBeforeItsAnswer: the id is in the answer alone, which is read all the same.
+func TestWriteWhoseClientLeftBeforeItsAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.get("1")
+		gate := r.up.Gate(knocktest.All, knocktest.IsWrite)
+		r.up.Always(knocktest.All, knocktest.Body(`{"id":"1"}`).When(knocktest.IsWrite))
+		ctx, leave := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = r.tryContext(ctx, http.MethodPost, "/prospect", "", `{"phone":"+1"}`)
+		}()
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		gate.Open()
+		<-done
+		if a := r.get("1"); isHit(a) {
+			t.Error(a.cacheStatus())
+		}
+	})
+}
+
 // TestUnknownOutcomeOfATimeout: the write may have been done, or may yet be.
 func TestUnknownOutcomeOfATimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
@@ -194,12 +264,12 @@ func TestWriteWhoseClientLeft(t *testing.T) {
 			defer close(done)
 			req := httptest.NewRequest(http.MethodPut, "/prospect/1", strings.NewReader(`{"smsConsent":false}`)).WithContext(ctx)
 			req.Header.Set("x-api-key", "k")
-			r.proxy.ServeHTTP(httptest.NewRecorder(), req)
+			_ = serveOnce(r.proxy, httptest.NewRecorder(), req)
 		}()
 		synctest.Wait()
 		leave()
-		<-done
 		gate.Open()
+		<-done
 		if a := r.get("1"); isHit(a) {
 			t.Error(a.cacheStatus())
 		}

@@ -30,12 +30,13 @@ func problemWithBody(status int, kind string, body []byte) *problem {
 
 // What a client did wrong.
 var (
-	keyMissing  = newProblem(http.StatusUnauthorized, "http_request_denied", "The header x-api-key is missing.")
-	keyUnknown  = newProblem(http.StatusUnauthorized, "http_request_denied", "The x-api-key is not known here.")
-	keySeveral  = newProblem(http.StatusBadRequest, "http_request_error", "The header x-api-key was given more than once.")
-	keyTooLong  = newProblem(http.StatusBadRequest, "http_request_error", "The x-api-key is longer than 256 bytes.")
-	notOffered  = newProblem(http.StatusNotImplemented, "http_request_denied", "CONNECT, TRACE and protocol upgrades are not offered here.")
-	internalErr = newProblem(http.StatusBadGateway, "proxy_internal_error", "The proxy could not answer.")
+	keyMissing      = newProblem(http.StatusUnauthorized, "http_request_denied", "The header x-api-key is missing.")
+	keyUnknown      = newProblem(http.StatusUnauthorized, "http_request_denied", "The x-api-key is not known here.")
+	keySeveral      = newProblem(http.StatusBadRequest, "http_request_error", "The header x-api-key was given more than once.")
+	keyTooLong      = newProblem(http.StatusBadRequest, "http_request_error", "The x-api-key is longer than 256 bytes.")
+	notOffered      = newProblem(http.StatusNotImplemented, "http_request_denied", "CONNECT, TRACE and protocol upgrades are not offered here.")
+	failedElsewhere = newProblem(http.StatusBadGateway, "destination_unavailable", "The upstream cannot be reached.")
+	internalErr     = newProblem(http.StatusBadGateway, "proxy_internal_error", "The proxy could not answer.")
 )
 
 func malformedID(segment string) *problem {
@@ -54,6 +55,7 @@ var upstreamProblems = func() map[knock.Fault]*problem {
 		status  int
 		message string
 	}{
+		knock.FaultRequest:         {http.StatusBadRequest, "The request's body broke off, or is none."},
 		knock.FaultDNS:             {http.StatusBadGateway, away},
 		knock.FaultRefused:         {http.StatusBadGateway, away},
 		knock.FaultUnreachable:     {http.StatusBadGateway, away},

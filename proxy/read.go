@@ -16,7 +16,7 @@ import (
 // the same with the same key.
 func (p *Proxy) read(w http.ResponseWriter, r *http.Request, id *identity, prospect string, now time.Time, requestID []string) outcome {
 	key := cache.Key{Partition: id.partition, ID: prospect, Scope: id.scope}
-	rec := p.cache.Get(key)
+	rec := p.cache.Get(key, now)
 	if rec != nil && now.Before(rec.Fresh) {
 		return p.answerHit(w, r, rec, now, requestID)
 	}
@@ -36,8 +36,8 @@ func (p *Proxy) fill(w http.ResponseWriter, r *http.Request, id *identity, key c
 	switch {
 	case err != nil:
 		return p.answerFailure(w, r, err, requestID)
-	case got.Source == cache.Memory:
-		return p.answerHit(w, r, got.New, time.Now(), requestID)
+	case got.Source == cache.Memory, got.Source == cache.Redis && !got.Collapsed:
+		return p.answerFound(w, r, got, requestID)
 	}
 	how := policy.Status{Fwd: policy.FwdMiss, FwdStatus: got.New.Value.Status, Stored: got.Stored, Collapsed: got.Collapsed}
 	if stale {
@@ -70,16 +70,36 @@ func (p *Proxy) answerHit(w http.ResponseWriter, r *http.Request, rec *cache.Rec
 	return outcome{result: metrics.Hit, tier: metrics.TierMemory, status: status, bytes: n}
 }
 
+// answerFound answers from what a flight found in memory or in Redis.
+func (p *Proxy) answerFound(w http.ResponseWriter, r *http.Request, got cache.Result[*policy.Answer], requestID []string) outcome {
+	now := time.Now()
+	if got.Source == cache.Memory {
+		return p.answerHit(w, r, got.New, now, requestID)
+	}
+	a, age := got.New.Value, got.New.Value.Age+now.Sub(got.New.Sent)
+	how := policy.Status{TTL: got.New.Fresh.Sub(now), Detail: "redis"}
+	if a.NotExist {
+		how.Detail = "negative"
+	}
+	status, n := respond(w, r, a, nil, policy.AgeValue(age), cacheStatus(a, how.String()), requestID)
+	p.metrics.ServedAge(age)
+	return outcome{result: metrics.Hit, tier: metrics.TierRedis, status: status, bytes: n}
+}
+
 // answerFailure answers a read that brought no answer.
 func (p *Proxy) answerFailure(w http.ResponseWriter, r *http.Request, err error, requestID []string) outcome {
 	o := outcome{result: metrics.Error, tier: metrics.TierNone, fault: err}
 	if r.Context().Err() != nil {
-		o.result, o.status = metrics.Miss, statusLeft // nobody is there to be told
+		o.result, o.status, o.broken = metrics.Miss, statusLeft, true // or net/http would make up a 200
 		return o
 	}
 	if errors.Is(err, cache.ErrPanic) {
 		p.log.Error("panic", "stack", err.Error())
 		o.fault = cache.ErrPanic
+	}
+	if errors.Is(err, cache.ErrFailedElsewhere) {
+		o.status, o.bytes = respondProblem(w, r, failedElsewhere, requestID)
+		return o
 	}
 	o.status, o.bytes = respondProblem(w, r, problemOf(knock.AsError(err)), requestID)
 	return o

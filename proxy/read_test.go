@@ -178,7 +178,7 @@ func TestNoAnswerCrossesPartners(t *testing.T) {
 				}
 				id := fmt.Sprint(1 + random.IntN(prospects))
 				if random.IntN(200) == 0 {
-					r.cache.Drop(t.Context(), cache.Prospect(id), cache.ByWrite)
+					_, _ = r.cache.Drop(t.Context(), cache.Prospect(id), cache.ByWrite)
 				}
 				req := httptest.NewRequest(http.MethodGet, "/prospect/"+id, nil)
 				req.Header.Set("x-api-key", sent)

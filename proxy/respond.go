@@ -3,6 +3,7 @@ package proxy
 import (
 	"maps"
 	"net/http"
+	"time"
 
 	"knockproxy/proxy/policy"
 )
@@ -35,8 +36,12 @@ func respond(w http.ResponseWriter, r *http.Request, a *policy.Answer, own http.
 var (
 	jsonType    = []string{"application/json"}
 	noStore     = []string{"no-store"}
+	closing     = []string{"close"}
 	wantsAPIKey = []string{`ApiKey header="x-api-key"`}
 )
+
+// unreadBody is how long a connection stays whose request was refused before its body was read.
+const unreadBody = time.Second
 
 // respondProblem renders an error of the proxy's own.
 func respondProblem(w http.ResponseWriter, r *http.Request, p *problem, requestID []string) (status int, n int64) {
@@ -48,6 +53,10 @@ func respondProblem(w http.ResponseWriter, r *http.Request, p *problem, requestI
 	h["X-Request-Id"] = requestID
 	if p.status == http.StatusUnauthorized {
 		h["Www-Authenticate"] = wantsAPIKey
+	}
+	if r.ContentLength != 0 { // do not wait for the rest of a body that nobody wants
+		h["Connection"] = closing
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadBody))
 	}
 	w.WriteHeader(p.status)
 	if r.Method == http.MethodHead {

@@ -90,15 +90,27 @@ func newBubble(t testing.TB, change ...func(*setup)) *rig {
 		if req.Body == nil {
 			req.Body = http.NoBody // as a server would
 		}
-		r.proxy.ServeHTTP(rec, req)
-		if req.Context().Err() != nil {
-			return nil, req.Context().Err()
+		if err := serveOnce(r.proxy, rec, req); err != nil {
+			return nil, err
 		}
 		res := rec.Result()
 		res.Request = req
 		return res, nil
 	}
 	return r
+}
+
+// serveOnce is what a server does: a handler that gives up breaks the connection.
+func serveOnce(h http.Handler, w http.ResponseWriter, req *http.Request) (err error) {
+	defer func() {
+		if v := recover(); v == http.ErrAbortHandler {
+			err = http.ErrAbortHandler
+		} else if v != nil {
+			panic(v)
+		}
+	}()
+	h.ServeHTTP(w, req)
+	return nil
 }
 
 // inBubble runs a test on fake time: synctest.Wait returns when all that can happen without time passing has happened.

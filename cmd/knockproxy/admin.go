@@ -28,8 +28,8 @@ func newAdmin(c *config, s *state, answers *cache.Cache[*policy.Answer], partner
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", landing)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, status{"alive"}) })
-	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, status{Status: "alive"}) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { s.readyz(w, answers.Redis) })
 
 	protected := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, requireToken(c.Admin.Token, h)) }
 	p := purger{answers, partners}
@@ -78,17 +78,14 @@ type purged struct {
 	Scope  string `json:"scope"`
 }
 
-// scopeLocal: what was purged was purged in this process.
-const scopeLocal = "local"
-
 func (p purger) prospect(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	if _, form := knock.ParseID(id); form != knock.IDCanonical {
 		replyError(w, http.StatusBadRequest, "a prospect id is a number of 1 to 20 digits without leading zeros")
 		return
 	}
-	n := p.answers.Drop(ended(r), cache.Prospect(id), cache.ByPurge)
-	reply(w, http.StatusOK, purged{Purged: &n, Scope: scopeLocal})
+	n, err := p.answers.Drop(ended(r), cache.Prospect(id), cache.ByPurge)
+	p.report(w, &n, err)
 }
 
 func (p purger) partner(w http.ResponseWriter, r *http.Request) {
@@ -97,13 +94,27 @@ func (p purger) partner(w http.ResponseWriter, r *http.Request) {
 		replyError(w, http.StatusNotFound, "no partner has this name")
 		return
 	}
-	p.answers.Drop(ended(r), cache.Scope(scope), cache.ByPurge)
-	reply(w, http.StatusOK, purged{Scope: scopeLocal})
+	_, err := p.answers.Drop(ended(r), cache.Scope(scope), cache.ByPurge)
+	p.report(w, nil, err)
 }
 
 func (p purger) all(w http.ResponseWriter, r *http.Request) {
-	p.answers.Drop(ended(r), cache.Everything(), cache.ByPurge)
-	reply(w, http.StatusOK, purged{Scope: scopeLocal})
+	_, err := p.answers.Drop(ended(r), cache.Everything(), cache.ByPurge)
+	p.report(w, nil, err)
+}
+
+// report says what was done: at all replicas, in this process where there is no Redis, or in this process alone though there
+// is one.
+func (p purger) report(w http.ResponseWriter, n *int, err error) {
+	if err != nil {
+		replyError(w, http.StatusServiceUnavailable, "purged in this process only: Redis did not acknowledge it, so other replicas, and this one later, may still answer from what Redis holds until it expires; purge again")
+		return
+	}
+	done := purged{Purged: n, Scope: "local"}
+	if shared, _ := p.answers.Redis(); shared {
+		done.Scope = "cluster"
+	}
+	reply(w, http.StatusOK, done)
 }
 
 // ended is the request's context without its end: a purge that has begun is carried out though its caller leaves.
@@ -111,17 +122,24 @@ func ended(r *http.Request) context.Context { return context.WithoutCancel(r.Con
 
 type status struct {
 	Status string `json:"status"`
+	Redis  string `json:"redis,omitempty"` // up or down, where there is one
 }
 
-func (s *state) readyz(w http.ResponseWriter, _ *http.Request) {
+// readyz says whether requests are welcome. They are without Redis too.
+func (s *state) readyz(w http.ResponseWriter, redis func() (configured, up bool)) {
+	now, code := status{Status: "ready"}, http.StatusOK
+	if configured, up := redis(); up {
+		now.Redis = "up"
+	} else if configured {
+		now.Redis = "down"
+	}
 	switch {
 	case s.draining.Load():
-		reply(w, http.StatusServiceUnavailable, status{"draining"})
+		now.Status, code = "draining", http.StatusServiceUnavailable
 	case !s.ready.Load():
-		reply(w, http.StatusServiceUnavailable, status{"starting"})
-	default:
-		reply(w, http.StatusOK, status{"ready"})
+		now.Status, code = "starting", http.StatusServiceUnavailable
 	}
+	reply(w, code, now)
 }
 
 func reply(w http.ResponseWriter, code int, body any) {

@@ -36,7 +36,13 @@ type config struct {
 		IgnoreUpstreamCacheControl bool          // TTL rules whatever the upstream states
 		Secret                     string        // keys the partitions; "" where unset
 		Memory                     struct {
-			MaxBytes int64 // bound of the in-process tier, keys and overhead counted
+			MaxBytes int64         // bound of the in-process tier, keys and overhead counted
+			TTL      time.Duration // with Redis: how long memory answers without asking there
+		}
+		Redis struct {
+			URL     string        // of the tier that replicas share; "" where there is none
+			Timeout time.Duration // bound on one operation
+			Prefix  string        // of every key
 		}
 	}
 	Partners []partnerConfig
@@ -93,6 +99,11 @@ var configKeys = []key[config]{
 	{"cache.secret", "", field(secretKind, func(c *config) *string { return &c.Cache.Secret }, atLeast32Bytes)},
 
 	{"cache.memory.max_bytes", "64MiB", field(sizeKind, func(c *config) *int64 { return &c.Cache.Memory.MaxBytes }, upTo(1<<40))},
+	{"cache.memory.ttl", "1s", field(durationKind, func(c *config) *time.Duration { return &c.Cache.Memory.TTL }, notNegative)},
+
+	{"cache.redis.url", "", field(secretKind, func(c *config) *string { return &c.Cache.Redis.URL }, redisURL)},
+	{"cache.redis.timeout", "50ms", field(durationKind, func(c *config) *time.Duration { return &c.Cache.Redis.Timeout }, positive)},
+	{"cache.redis.prefix", "knockproxy:", field(stringKind, func(c *config) *string { return &c.Cache.Redis.Prefix }, keyPrefix)},
 
 	// Its default is not one value: see settleUnlisted.
 	{"auth.allow_unlisted_keys", "", field(boolKind, func(c *config) *bool { return &c.Auth.AllowUnlistedKeys })},

@@ -77,6 +77,7 @@ func TestExampleSecretsAreRefused(t *testing.T) {
 	got := regexp.MustCompile(`(?m)^example:\d+: `).ReplaceAllString(fmt.Sprint(err), "")
 	want := strings.Join([]string{
 		"cache.secret: must be 32 bytes or more",
+		"cache.redis.url: must be a URL of Redis: redis://, rediss:// or unix://",
 		"partners[0].tokens: tokens[0] must differ from partners[0].api_key",
 		"partners[0].tokens: tokens[1] must differ from partners[0].api_key",
 	}, "\n")

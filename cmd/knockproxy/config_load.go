@@ -69,6 +69,7 @@ func (src configSource) load() (*config, error) {
 		c.settleUnlisted()
 	}
 	l.checkListeners(c)
+	l.checkSecret(c)
 	l.checkPartners(c.Partners)
 	if len(l.faults) > 0 {
 		l.faults.sort()

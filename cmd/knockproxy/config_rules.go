@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // The rules that rows of the table name: each says "must …" of a value that its kind could read.
@@ -39,6 +41,22 @@ func upTo(most int64) func(int64) error {
 func atLeast32Bytes(secret string) error {
 	if len(secret) < 32 {
 		return errors.New("must be 32 bytes or more")
+	}
+	return nil
+}
+
+// redisURL is of one server. The client's own words may quote a password, so they are not repeated.
+func redisURL(address string) error {
+	if _, err := redis.ParseURL(address); err != nil {
+		return errors.New("must be a URL of Redis: redis://, rediss:// or unix://")
+	}
+	return nil
+}
+
+// keyPrefix is of names in Redis: a brace would move the keys of a prospect into one slot of a cluster with others'.
+func keyPrefix(prefix string) error {
+	if prefix == "" || len(prefix) > 64 || strings.ContainsAny(prefix, "{}") {
+		return errors.New("must be 1 to 64 bytes without braces")
 	}
 	return nil
 }
@@ -111,6 +129,16 @@ func (l *configLoader) checkListeners(c *config) {
 		return
 	}
 	l.refuse(l.said[public], fmt.Sprintf("must differ from %s, got %s", admin, c.Server.Listen))
+}
+
+// checkSecret refuses a Redis without the secret that what it holds is sealed with.
+func (l *configLoader) checkSecret(c *config) {
+	if c.Cache.Redis.URL == "" || c.Cache.Secret != "" || l.refused("cache.secret") {
+		return
+	}
+	at := l.said["cache.redis.url"]
+	at.path = "cache.secret"
+	l.refuse(at, "must be given with cache.redis.url")
 }
 
 // checkPartners refuses what would make two partners one, and tokens that no request could send. What a fault has

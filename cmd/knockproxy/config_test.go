@@ -130,6 +130,10 @@ max_ttl = "24h"
 ignore_upstream_cache_control = true
 secret = "`+marker+`-of-32-bytes-or-more"
 memory.max_bytes = "3MB"
+memory.ttl = "2s"
+redis.url = "rediss://user:`+marker+`@localhost:6380/1"
+redis.timeout = "70ms"
+redis.prefix = "kp:"
 [auth]
 allow_unlisted_keys = false
 [log]
@@ -145,7 +149,8 @@ access = "off"
 	want.Upstream.ForwardTimeout, want.Upstream.MaxBody = time.Minute, 1000
 	want.Cache.NegativeTTL, want.Cache.MaxTTL = time.Microsecond, 24*time.Hour
 	want.Cache.IgnoreUpstreamCacheControl, want.Cache.Secret = true, marker+"-of-32-bytes-or-more"
-	want.Cache.Memory.MaxBytes = 3e6
+	want.Cache.Memory.MaxBytes, want.Cache.Memory.TTL = 3e6, 2*time.Second
+	want.Cache.Redis.URL, want.Cache.Redis.Timeout, want.Cache.Redis.Prefix = "rediss://user:"+marker+"@localhost:6380/1", 70*time.Millisecond, "kp:"
 	want.Log.Level, want.Log.Format, want.Log.Access = -4, "json", "off"
 	if !reflect.DeepEqual(c, &want) {
 		t.Errorf("got  %+v\nwant %+v", *c, want)

@@ -45,7 +45,8 @@ func (a *app) run(c *config, log *slog.Logger, signals <-chan os.Signal, ready f
 		log.Error("cannot start", "err", err)
 		return exitFailed
 	}
-	servers := [2]*http.Server{newServer(a.public, log), newServer(a.admin, log)}
+	busy := &inHandler{Handler: a.public}
+	servers := [2]*http.Server{newServer(busy, log), newServer(a.admin, log)}
 	ended := make(chan error, len(servers))
 	go func() { ended <- serveOn("server.listen", servers[0], public) }()
 	go func() { ended <- serveOn("admin.listen", servers[1], admin) }()
@@ -65,7 +66,7 @@ func (a *app) run(c *config, log *slog.Logger, signals <-chan os.Signal, ready f
 		log.Info("draining", "signal", sig.String())
 	}
 	a.state.draining.Store(true)
-	if err := drain(c, servers, signals, ended); err != nil {
+	if err := drain(c, servers, busy, signals, ended); err != nil {
 		log.Error("ended before all requests were answered", "err", err)
 		return exitFailed
 	}
@@ -89,6 +90,19 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
+// inHandler counts the requests that are being answered: connections without one need not be waited for, though
+// net/http does for some seconds.
+type inHandler struct {
+	http.Handler
+	requests atomic.Int64
+}
+
+func (h *inHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.requests.Add(1)
+	defer h.requests.Add(-1)
+	h.Handler.ServeHTTP(w, r)
+}
+
 func serveOn(key string, s *http.Server, l net.Listener) error {
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("%s: %w", key, err)
@@ -98,7 +112,7 @@ func serveOn(key string, s *http.Server, l net.Listener) error {
 
 // drain serves on for drain_delay, with readiness off, so that load balancers notice; then it takes no new connection and
 // waits up to drain for the requests in flight, the public ones first. A second signal ends the waiting.
-func drain(c *config, servers [2]*http.Server, signals <-chan os.Signal, ended <-chan error) error {
+func drain(c *config, servers [2]*http.Server, busy *inHandler, signals <-chan os.Signal, ended <-chan error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	go func() {
@@ -117,7 +131,7 @@ func drain(c *config, servers [2]*http.Server, signals <-chan os.Signal, ended <
 	}
 	waiting, stop := context.WithTimeoutCause(ctx, c.Server.Drain, fmt.Errorf("server.drain of %s ran out", c.Server.Drain))
 	defer stop()
-	if err := servers[0].Shutdown(waiting); err != nil {
+	if err := servers[0].Shutdown(waiting); err != nil && (busy.requests.Load() > 0 || ctx.Err() != nil) {
 		return errors.Join(context.Cause(waiting), ignoreContext(err))
 	}
 	lastly, stop := context.WithTimeout(ctx, adminGrace)

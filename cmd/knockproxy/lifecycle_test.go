@@ -228,7 +228,7 @@ func TestSecondSignal(t *testing.T) {
 // Before anything listens nobody is told that it is ready.
 func TestNotReadyBeforeListening(t *testing.T) {
 	rec := httptest.NewRecorder()
-	new(state).readyz(rec, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	new(state).readyz(rec, func() (configured, up bool) { return false, false })
 	if rec.Code != http.StatusServiceUnavailable {
 		t.Errorf("answered %d", rec.Code)
 	}

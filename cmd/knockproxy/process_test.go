@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -103,4 +105,23 @@ func TestSignals(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSilentConnectionsDoNotHoldTheDrain: nor does half a request.
+func TestSilentConnectionsDoNotHoldTheDrain(t *testing.T) {
+	p, gate, read := startServing(t, "KNOCKPROXY_SERVER_DRAIN=100ms")
+	gate.Open()
+	<-read
+	for _, sent := range []string{"", "GET /prospect/1 HTTP/1.1\r\nHo"} {
+		conn, err := net.Dial("tcp", p.listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, sent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.wantExit(exitDone)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -68,7 +69,10 @@ func build(c *config, log *slog.Logger) (*app, error) {
 		MaxBytes: uint64(c.Cache.Memory.MaxBytes), //nolint:gosec // positive, by the configuration's check
 		Size:     (*policy.Answer).Size,
 		Deadline: c.Upstream.Deadline,
+		Try:      min(c.Upstream.Timeout, c.Upstream.Deadline),
 		Metrics:  m,
+
+		Redis: sharedTier(c, log), Codec: policy.Codec{}, MemoryTTL: c.Cache.Memory.TTL, Longest: longestKept(c),
 	})
 	if err != nil {
 		return nil, err
@@ -90,6 +94,21 @@ func build(c *config, log *slog.Logger) (*app, error) {
 func (a *app) close() {
 	a.cache.Close()
 	a.client.Close()
+}
+
+// sharedTier is nil without Redis.
+func sharedTier(c *config, log *slog.Logger) *cache.RedisOptions {
+	if c.Cache.Redis.URL == "" {
+		return nil
+	}
+	return &cache.RedisOptions{
+		URL: c.Cache.Redis.URL, Prefix: c.Cache.Redis.Prefix, Timeout: c.Cache.Redis.Timeout, Secret: c.Cache.Secret, Log: log,
+	}
+}
+
+// longestKept is the longest time for which any answer is of use.
+func longestKept(c *config) time.Duration {
+	return max(c.Cache.TTL, c.Cache.TTLWithConsent, c.Cache.NegativeTTL, c.Cache.MaxTTL)
 }
 
 func caps(c *config) policy.Caps {

@@ -46,7 +46,7 @@ func Render(status int, header http.Header, body []byte, received time.Time) (a 
 	if lines := header["Date"]; len(lines) != 1 || !validDate(lines[0]) {
 		header["Date"] = []string{received.UTC().Format(http.TimeFormat)}
 	}
-	if len(header["Cache-Control"]) == 0 {
+	if strings.Join(header["Cache-Control"], "") == "" {
 		header["Cache-Control"] = noSharing
 	}
 	if status == http.StatusOK && header.Get("Etag") == "" {

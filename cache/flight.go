@@ -1,0 +1,286 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"hash/maphash"
+	mathrand "math/rand/v2"
+	"time"
+
+	"knockproxy/metrics"
+)
+
+// ErrFailedElsewhere is another replica's failure to reach the upstream, a moment ago.
+var ErrFailedElsewhere = errors.New("another replica could not reach the upstream")
+
+const (
+	failureShared = time.Second            // how long other replicas share a failure
+	leastInterval = 50 * time.Millisecond  // of flights with Redis, however short memory's own time
+	firstPoll     = 10 * time.Millisecond  // while another replica fetches
+	longestPoll   = 100 * time.Millisecond // jittered, as the first
+)
+
+// flightName names the reads that may be shared: of one key and one generation, and with Redis of one interval of memory's
+// own time. A caller who comes later than that asks Redis anew, where it finds the lease of the older flight, or that it is
+// gone: so a purge at another replica holds here no later than memory's own time after it.
+func (c *Cache[V]) flightName(k Key, gen uint64) string {
+	b := make([]byte, 0, len(k.Partition)+16+len(k.ID))
+	b = append(b, k.Partition[:]...)
+	b = binary.LittleEndian.AppendUint64(b, gen)
+	if c.remote != nil && c.remote.up.Load() {
+		interval := max(c.memoryTTL, leastInterval)
+		phase := time.Duration(maphash.String(c.gens.seed, k.ID) % uint64(interval))              //nolint:gosec // below interval
+		b = binary.LittleEndian.AppendUint64(b, uint64((time.Since(c.gens.born)+phase)/interval)) //nolint:gosec // as bits
+	}
+	return string(append(b, k.ID...))
+}
+
+// flight is one shared read.
+type flight[V any] struct {
+	*Cache[V]
+	key   Key
+	gen   uint64 // noted before anything was read
+	need  Need[V]
+	fetch Fetch[V]
+	old   *Record[V] // the newest at hand
+
+	// with Redis
+	slot     slotOf
+	scopeGen uint64
+	epochs   epochsOf
+	seen     string    // the tag of the record that was last looked at
+	token    string    // of our lease
+	waiting  time.Time // since when another replica's fetch is waited for
+}
+
+// fly is one shared read: look again, fetch, put. It outlives the caller who began it.
+func (c *Cache[V]) fly(ctx context.Context, k Key, gen uint64, need Need[V], fetch Fetch[V]) (landing[V], error) {
+	if rec := c.Get(k, time.Now()); rec != nil && need.OK(rec) { // filled since the caller looked
+		return landing[V]{Result: Result[V]{New: rec, Source: Memory, Stored: true}, shared: true}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.deadline)
+	defer cancel()
+	f := &flight[V]{Cache: c, key: k, gen: gen, need: need, fetch: fetch, old: c.peek(k)}
+	if c.remote == nil {
+		return f.local(ctx)
+	}
+	return f.shared(ctx)
+}
+
+// local fetches and keeps in memory: there is no Redis, or it is away.
+func (f *flight[V]) local(ctx context.Context) (landing[V], error) {
+	got, err := safely(ctx, f.fetch, f.old)
+	if err != nil {
+		return landing[V]{}, err
+	}
+	return landing[V]{Result: f.keep(f.key, f.gen, &got), shared: got.Share, kept: got.Store}, nil
+}
+
+// unkept fetches and stores nothing: Redis is there, but would not have it.
+func (f *flight[V]) unkept(ctx context.Context) (landing[V], error) {
+	got, err := safely(ctx, f.fetch, f.old)
+	if err != nil {
+		return landing[V]{}, err
+	}
+	return landing[V]{Result: Result[V]{New: &got.Record, Source: Upstream}, shared: got.Share, kept: got.Store}, nil
+}
+
+// shared looks into Redis, and fetches under a lease if there is nothing that will do.
+func (f *flight[V]) shared(ctx context.Context) (landing[V], error) {
+	f.slot, f.scopeGen = f.remote.slot(f.key), f.gens.ofScope(f.key.Scope)
+	asked := time.Now()
+	raw, epochs, err := f.remote.look(ctx, f.key, f.slot, f.knownFor(), f.scopeGen)
+	if err != nil {
+		return f.local(ctx)
+	}
+	f.epochs = epochs
+	if rec := f.open(raw); rec != nil && f.need.OK(rec) {
+		return f.found(rec, asked), nil
+	}
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, by its documentation
+	f.token = hex.EncodeToString(b[:])
+	return f.underLease(ctx)
+}
+
+// knownFor is how long epochs are known once asked for.
+func (f *flight[V]) knownFor() time.Duration { return f.memoryTTL }
+
+// underLease takes the lease and fetches, or waits for who holds it.
+func (f *flight[V]) underLease(ctx context.Context) (landing[V], error) {
+	for pause := firstPoll; ; pause = min(pause*3/2, longestPoll) {
+		if err := f.renewEpochs(ctx); err != nil {
+			return f.local(ctx)
+		}
+		asked := time.Now()
+		found, raw, err := f.remote.acquire(ctx, f.slot, f.seen, f.token, f.epochs, f.lease)
+		switch {
+		case err != nil && !f.remote.up.Load():
+			return f.local(ctx)
+		case err != nil:
+			return f.unkept(ctx)
+		case found == foundRecord:
+			if rec := f.open(raw); rec != nil && f.need.OK(rec) {
+				f.waited(metrics.WaitFilled)
+				return f.found(rec, asked), nil
+			}
+		case found == foundFailed:
+			f.waited(metrics.WaitFailed)
+			return landing[V]{}, ErrFailedElsewhere
+		case found == foundGranted:
+			f.waited(metrics.WaitTakeover)
+			return f.fetchAndPut(ctx)
+		default:
+			if !f.wait(ctx, pause) {
+				f.waited(metrics.WaitGaveUp)
+				return f.unkept(ctx)
+			}
+		}
+	}
+}
+
+// renewEpochs asks again for epochs that are known no longer.
+func (f *flight[V]) renewEpochs(ctx context.Context) (err error) {
+	if time.Since(f.epochs.asked) >= max(f.knownFor(), leastInterval) {
+		f.epochs, err = f.remote.fetchEpochs(ctx, f.key.Scope, f.scopeGen, nil)
+	}
+	return err
+}
+
+// wait lets a jittered pause pass; false: what is left of the time is needed for a fetch of our own.
+func (f *flight[V]) wait(ctx context.Context, pause time.Duration) bool {
+	if f.waiting.IsZero() {
+		f.waiting = time.Now()
+	}
+	pause = pause/2 + mathrand.N(pause) //nolint:gosec // jitter
+	if ends, ok := ctx.Deadline(); ok && time.Until(ends)-pause < f.try {
+		return false
+	}
+	select {
+	case <-time.After(pause):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// waited counts the end of a wait, if there was one.
+func (f *flight[V]) waited(outcome string) {
+	if !f.waiting.IsZero() {
+		f.remote.metrics.Waited(outcome, time.Since(f.waiting))
+	}
+}
+
+// found answers from a record of Redis, and remembers it from the instant at which Redis was asked.
+func (f *flight[V]) found(rec *Record[V], asked time.Time) landing[V] {
+	f.memory.put(f.key, f.gen, rec, asked.Add(f.memoryTTL))
+	return landing[V]{Result: Result[V]{New: rec, Source: Redis, Stored: true, Collapsed: !f.waiting.IsZero()}, shared: true}
+}
+
+// open reads a record, or nothing where there is none of the present epochs.
+func (f *flight[V]) open(raw []byte) *Record[V] {
+	f.seen = tagOf(raw)
+	if len(raw) == 0 {
+		return nil
+	}
+	head, err := parseFrame(raw)
+	if err != nil {
+		f.metrics.Unreadable()
+		return nil
+	}
+	if head.epochs != f.epochs.values {
+		return nil
+	}
+	plain, err := f.remote.sealer.open(nil, raw, &head, f.slot.hash, f.slot.record)
+	if err != nil {
+		f.metrics.Unreadable()
+		return nil
+	}
+	value, err := f.codec.Parse(plain)
+	if err != nil {
+		f.metrics.Unreadable()
+		return nil
+	}
+	clock := f.remote.clock
+	rec := &Record[V]{Value: value, Sent: clock.fromRedis(head.sent), Fresh: clock.fromRedis(head.fresh), Keep: clock.fromRedis(head.keep)}
+	if f.old == nil || rec.Sent.After(f.old.Sent) {
+		f.old = rec
+	}
+	return rec
+}
+
+// fetchAndPut fetches under our lease, which is renewed meanwhile, and stores the answer if the lease is still ours.
+func (f *flight[V]) fetchAndPut(ctx context.Context) (landing[V], error) {
+	release := f.keepLease(ctx)
+	got, err := safely(ctx, f.fetch, f.old)
+	release()
+	if err != nil {
+		_ = f.remote.fail(ctx, f.slot, f.token, failureShared) // or it lapses
+		return landing[V]{}, err
+	}
+	if !got.Store {
+		if got.Ends || !got.Share {
+			f.forget(ctx, f.key)
+		}
+		shared := time.Duration(0)
+		if got.Failed {
+			shared = failureShared
+		}
+		_ = f.remote.fail(ctx, f.slot, f.token, shared) // or it lapses
+		return landing[V]{Result: f.keep(f.key, f.gen, &got), shared: got.Share}, nil
+	}
+	stored := f.put(ctx, &got.Record)
+	return landing[V]{Result: Result[V]{New: &got.Record, Source: Upstream, Stored: stored}, shared: got.Share, kept: true}, nil
+}
+
+// keepLease renews our lease until the function it returns is called.
+func (f *flight[V]) keepLease(ctx context.Context) (release func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(f.lease / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if ours, err := f.remote.renew(ctx, f.slot, f.token, f.lease); err == nil && !ours {
+					return // the answer will be refused
+				}
+			}
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+// put stores a fetched record in Redis, and then in memory: never without Redis's word, and for no longer than from the
+// instant at which it was asked.
+func (f *flight[V]) put(ctx context.Context, rec *Record[V]) bool {
+	if now, ok := f.remote.epochs.byScope.GetIfPresent(f.key.Scope); ok && now.values != f.epochs.values {
+		_ = f.remote.fail(ctx, f.slot, f.token, 0) // or it lapses
+		f.metrics.FillRefused(metrics.RefusedEpoch)
+		return false
+	}
+	clock := f.remote.clock
+	head := frame{epochs: f.epochs.values, stamps: stamps{sent: clock.toRedis(rec.Sent), fresh: clock.toRedis(rec.Fresh), keep: clock.toRedis(rec.Keep)}}
+	raw, err := f.remote.sealer.seal(&head, f.slot.hash, f.slot.record, f.codec.Append(nil, rec.Value))
+	if err != nil {
+		return false
+	}
+	asked := time.Now()
+	verdict, err := f.remote.put(ctx, f.slot, f.token, raw, head.keep)
+	switch {
+	case err != nil:
+		return false
+	case verdict != storedVerdict:
+		f.metrics.FillRefused(verdict)
+		return false
+	}
+	f.memory.put(f.key, f.gen, rec, asked.Add(f.memoryTTL))
+	return true
+}

@@ -1,0 +1,31 @@
+-- acquire: take the lease of one partition of a prospect, unless there is something better.
+-- KEYS[1] the prospect's hash
+-- ARGV    record field, lease field, tag of the record just seen ('' for none), our token, lease in ms, our epochs
+--         A lease of other epochs is of a fetch that a purge overtook: nobody waits for it.
+-- returns {'record', it} | {'busy'} | {'failed'} | {'granted'}
+local kind = redis.call('TYPE', KEYS[1])
+kind = type(kind) == 'table' and kind.ok or kind
+if kind ~= 'hash' and kind ~= 'none' then
+  redis.call('DEL', KEYS[1]) -- not ours
+end
+local record = redis.call('HGET', KEYS[1], ARGV[1])
+if record and string.sub(record, 42, 53) ~= ARGV[3] then
+  return {'record', record}
+end
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local lease = redis.call('HGET', KEYS[1], ARGV[2])
+if lease then
+  local holder, ends, epochs = string.match(lease, '^(%S+) (%d+) (%S+)$')
+  if holder == 'failed' and tonumber(ends) > now then
+    return {'failed'}
+  end
+  if holder and tonumber(ends) > now and holder ~= ARGV[4] and epochs == ARGV[6] then
+    return {'busy'}
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[4] .. ' ' .. string.format('%.0f', now + tonumber(ARGV[5])) .. ' ' .. ARGV[6])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[5]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+end
+return {'granted'}
