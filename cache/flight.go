@@ -174,9 +174,18 @@ func (f *flight[V]) waited(outcome string) {
 	}
 }
 
-// found answers from a record of Redis, and remembers it from the instant at which Redis was asked.
-func (f *flight[V]) found(rec *Record[V], asked time.Time) landing[V] {
+// remember puts a record into memory for its own time, from the instant at which Redis was asked for it and for the epochs
+// that it is valid in, whichever is earlier: since then it may have been purged.
+func (f *flight[V]) remember(rec *Record[V], asked time.Time) {
+	if f.epochs.asked.Before(asked) {
+		asked = f.epochs.asked
+	}
 	f.memory.put(f.key, f.gen, rec, asked.Add(f.memoryTTL))
+}
+
+// found answers from a record of Redis.
+func (f *flight[V]) found(rec *Record[V], asked time.Time) landing[V] {
+	f.remember(rec, asked)
 	return landing[V]{Result: Result[V]{New: rec, Source: Redis, Stored: true, Collapsed: !f.waiting.IsZero()}, shared: true}
 }
 
@@ -281,6 +290,6 @@ func (f *flight[V]) put(ctx context.Context, rec *Record[V]) bool {
 		f.metrics.FillRefused(verdict)
 		return false
 	}
-	f.memory.put(f.key, f.gen, rec, asked.Add(f.memoryTTL))
+	f.remember(rec, asked)
 	return true
 }

@@ -89,6 +89,10 @@ func (r *recordReader) number(most uint64) uint64 {
 
 func (r *recordReader) text() string {
 	n := r.number(uint64(len(r.rest)))
+	if n > uint64(len(r.rest)) { // the number itself was taken off
+		r.bad, r.rest = true, nil
+		return ""
+	}
 	s := string(r.rest[:n])
 	r.rest = r.rest[n:]
 	return s

@@ -30,6 +30,7 @@ func FuzzCodec(f *testing.F) {
 	f.Add(Codec{}.Append(nil, &Answer{Status: 200, Before: "x", Header: http.Header{"A": {"b", "c"}}, Body: []byte("{}")}))
 	f.Add([]byte{1, 0, 200, 1, 0, 0, 255, 255, 255, 255, 15})
 	f.Add([]byte{2})
+	f.Add([]byte("\x01000\x01"))
 	f.Add([]byte(nil))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		a, err := Codec{}.Parse(raw)
