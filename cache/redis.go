@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,8 @@ type RedisOptions struct {
 	Timeout time.Duration // of one operation; if zero, 50 ms
 	Secret  string        // seals the records; 32 bytes or more
 	Log     *slog.Logger  // changes of state; if nil, none
+
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // for tests; if nil, the client's own
 }
 
 // errAway is an operation that was not tried: Redis is in trouble, and left alone for a moment.
@@ -71,6 +74,9 @@ func newRemote(o *RedisOptions, keep time.Duration, m *metrics.Metrics) (*remote
 	ro.PoolSize, ro.MaxActiveConns, ro.MaxConcurrentDials, ro.PipelinePoolSize = poolSize, poolSize, maxConcurrent, -1
 	ro.DisableIdentity = true
 	ro.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	if o.dial != nil {
+		ro.Dialer = o.dial
+	}
 	r.client = redis.NewClient(ro)
 	if r.sealer, err = newSealer([]byte(o.Secret)); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -155,6 +156,9 @@ func TestRedisOutage(t *testing.T) {
 					}
 				})
 			}
+			purge := func() clientReply {
+				return p.send(http.MethodDelete, "http://"+p.admin+"/cache/prospects/999", "Authorization", "Bearer t", "")
+			}
 			redis := func() string { return p.send(http.MethodGet, "http://"+p.admin+"/readyz", "X", "x", "").body }
 			time.Sleep(300 * time.Millisecond) // of load
 			mu.Lock()
@@ -162,6 +166,9 @@ func TestRedisOutage(t *testing.T) {
 			mu.Unlock()
 			_ = b.Server.Signal(outage.signal)
 			cachetest.Eventually(t, func() bool { return strings.Contains(redis(), `"redis":"down"`) })
+			if r := purge(); r.status != http.StatusServiceUnavailable || !strings.Contains(r.body, "in this process only") {
+				t.Errorf("a purge that Redis did not take: %d %s", r.status, r.body)
+			}
 			time.Sleep(time.Second) // of outage
 			mu.Lock()
 			during := slices.Sorted(slices.Values(took))
@@ -173,6 +180,13 @@ func TestRedisOutage(t *testing.T) {
 			close(stop)
 			load.Wait()
 			median, worst := during[len(during)/2], during[len(during)-1]
+			if r := purge(); r.status != http.StatusOK {
+				t.Errorf("a purge afterwards: %d %s", r.status, r.body)
+			}
+			log, _ := os.ReadFile(outputFile(p.outputs, p.cmd.Process.Pid, "stderr"))
+			if away, back := strings.Count(string(log), "redis is away"), strings.Count(string(log), "redis is back"); away != 1 || back != 1 {
+				t.Errorf("%d lines of its going, %d of its return:\n%s", away, back, log)
+			}
 			t.Logf("%d answers during the outage: median %v, worst %v; in use again after %v", len(during), median, worst, returned)
 			if median > 100*time.Millisecond || worst > time.Second || returned > 5*time.Second {
 				t.Error("slower than promised")
