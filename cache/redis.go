@@ -74,6 +74,7 @@ func newRemote(o *RedisOptions, keep time.Duration, m *metrics.Metrics) (*remote
 	ro.PoolSize, ro.MaxActiveConns, ro.MaxConcurrentDials, ro.PipelinePoolSize = poolSize, poolSize, maxConcurrent, -1
 	ro.DisableIdentity = true
 	ro.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	redis.SetLogger(quiet{})
 	if o.dial != nil {
 		ro.Dialer = o.dial
 	}
@@ -97,6 +98,11 @@ func newRemote(o *RedisOptions, keep time.Duration, m *metrics.Metrics) (*remote
 	r.watched.Go(r.watch)
 	return r, nil
 }
+
+// quiet keeps the client from a line on stderr for each dial that fails: the breaker's changes are logged, once.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // watch probes a Redis that is left alone, though nobody may need it just then: memory answers meanwhile, for longer than
 // it should once Redis is back.
