@@ -48,12 +48,13 @@ var ErrPending = errors.New("redis did not acknowledge the invalidation")
 // eviction and the sweep.
 func (c *Cache[V]) Drop(ctx context.Context, t Target, why Cause) (dropped int, err error) {
 	if c.remote != nil {
-		dropped, err = c.remote.dropTarget(ctx, t)
+		dropped, err = c.remote.dropTarget(ctx, t, why)
 		if err == nil && !c.remote.up.Load() {
 			err = errAway // others may have left it alone too, and answer from memory
 		}
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrPending, err)
+			c.gens.deny(t) // when Redis is back, what it holds is not used here
 		}
 	}
 	var found []Key
@@ -92,15 +93,24 @@ func (c *Cache[V]) forget(ctx context.Context, k Key) {
 	})
 }
 
-// dropTarget tells Redis what is invalid.
-func (r *remote) dropTarget(ctx context.Context, t Target) (records int, err error) {
-	switch {
-	case t.all:
-		return 0, r.dropEpoch(ctx, "all")
-	case t.scope != "":
-		return 0, r.dropEpoch(ctx, t.scope)
+// dropTarget tells Redis what is invalid. What an operator asked for is tried though Redis is left alone; a write does not
+// wait for a Redis that is away.
+func (r *remote) dropTarget(ctx context.Context, t Target, why Cause) (records int, err error) {
+	do := r.op
+	if why == ByPurge {
+		do = r.try
 	}
-	return r.drop(ctx, t.id)
+	err = do(ctx, "drop", func(ctx context.Context) (err error) {
+		switch {
+		case t.all:
+			return r.client.Del(ctx, r.epochKey("all")).Err()
+		case t.scope != "":
+			return r.client.Del(ctx, r.epochKey(t.scope)).Err()
+		}
+		records, err = dropScript.Run(ctx, r.client, []string{r.hash(t.id)}).Int()
+		return err
+	})
+	return records, err
 }
 
 func (c *Cache[V]) advance(t Target) {

@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// epoch names a span of time in which nothing of a scope was purged. Epochs are compared for equality, never ordered: one
+// epoch names a span of time in which nothing of a scope was purged: a purge deletes its token. Epochs are compared for equality, never ordered: one
 // that Redis lost or evicted is a miss, and brings nothing back.
 type epoch [8]byte
 
@@ -131,11 +131,6 @@ func (r *remote) keepTokens(ctx context.Context, scope string, names [2]string) 
 		_, err := p.Exec(ctx)
 		return err
 	})
-}
-
-// dropEpoch ends the epoch of a scope, or of all: what was recorded in it is found by nobody who asks Redis from now on.
-func (r *remote) dropEpoch(ctx context.Context, scope string) error {
-	return r.try(ctx, "drop", func(ctx context.Context) error { return r.client.Del(ctx, r.epochKey(scope)).Err() })
 }
 
 // epochOf is the epoch that a token stands for, whatever was found in its place.

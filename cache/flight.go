@@ -215,6 +215,9 @@ func (f *flight[V]) open(raw []byte) *Record[V] {
 	}
 	clock := f.remote.clock
 	rec := &Record[V]{Value: value, Sent: clock.fromRedis(head.sent), Fresh: clock.fromRedis(head.fresh), Keep: clock.fromRedis(head.keep)}
+	if f.gens.denied(f.key, rec.Sent) {
+		return nil
+	}
 	if f.old == nil || rec.Sent.After(f.old.Sent) {
 		f.old = rec
 	}

@@ -282,15 +282,6 @@ func (r *remote) fail(ctx context.Context, s slotOf, token string, shared time.D
 	})
 }
 
-// drop erases all of a prospect, and tells how many records there were.
-func (r *remote) drop(ctx context.Context, id string) (records int, err error) {
-	err = r.try(ctx, "drop", func(ctx context.Context) error {
-		records, err = dropScript.Run(ctx, r.client, []string{r.hash(id)}).Int()
-		return err
-	})
-	return records, err
-}
-
 // look reads a key's record, and the epochs with it where those known are too old. A record that is not there is nil.
 func (r *remote) look(ctx context.Context, k Key, s slotOf, known time.Duration, gen uint64) (raw []byte, e epochsOf, err error) {
 	if e, ok := r.epochs.known(k.Scope, known, gen); ok && r.clock.known() {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -436,6 +437,31 @@ type countedConn struct {
 func (c countedConn) Write(b []byte) (int, error) {
 	c.writes.Add(1)
 	return c.Conn.Write(b)
+}
+
+// TestPurgeThatRedisDidNotTake holds here when Redis is back, though it still has the record.
+func TestPurgeThatRedisDidNotTake(t *testing.T) {
+	for name, target := range targets {
+		for _, why := range []Cause{ByPurge, ByWrite} {
+			t.Run(name+" by "+string(why), func(t *testing.T) {
+				b := cachetest.Real(t)
+				a, k := replica(t, b, func(o *Options[string]) { o.Redis.Timeout = 50 * time.Millisecond }), key("1", "p")
+				fill(t, a, k, brings("old"))
+				held := b.Snapshot(t)
+				_ = b.Server.Signal(syscall.SIGSTOP)
+				_, err := a.Drop(t.Context(), target, why)
+				_ = b.Server.Signal(syscall.SIGCONT)
+				if !errors.Is(err, ErrPending) {
+					t.Fatal(err)
+				}
+				cachetest.Eventually(t, func() bool { return b.Client.Ping(t.Context()).Err() == nil })
+				held.Restore(t) // the command may have been in the socket, and be carried out after all
+				if res := fill(t, a, k, brings("new")); res.New.Value != "new" {
+					t.Errorf("%+v", res)
+				}
+			})
+		}
+	}
 }
 
 // TestRedisThatIsSlowOrResets costs the first callers its time-out each, the later ones nothing, and none an error.

@@ -253,7 +253,7 @@ func TestScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 		want("failed", acquire("twelve bytes", "five", mine), foundFailed)
-		if n, err := r.drop(ctx, "1"); n != 1 || err != nil {
+		if n, err := r.dropTarget(ctx, Prospect("1"), ByWrite); n != 1 || err != nil {
 			t.Errorf("dropped %d: %v", n, err)
 		}
 		want("after the drop", acquire("", "six", mine), foundGranted)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/http/httputil"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -296,7 +297,16 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap lets http.ResponseController flush.
+// FlushError passes on what there is, unless that is all there will be: net/http does so when the handler has returned, and
+// then the request is counted and in the log by the time its client has the answer.
+func (r *recorder) FlushError() error {
+	if r.Header().Get("Content-Length") == strconv.FormatInt(r.bytes, 10) {
+		return nil
+	}
+	return http.NewResponseController(r.ResponseWriter).Flush()
+}
+
+// Unwrap lets http.ResponseController reach the rest.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // buffers are those that bodies pass through.

@@ -125,3 +125,29 @@ func (b *Backend) Keys(t testing.TB) []string {
 	}
 	return keys
 }
+
+// Snapshot is what a Redis held at a time.
+type Snapshot struct {
+	client *redis.Client
+	keys   map[string]string
+}
+
+// Snapshot takes all keys with their values.
+func (b *Backend) Snapshot(t testing.TB) *Snapshot {
+	t.Helper()
+	s := &Snapshot{b.Client, make(map[string]string)}
+	for _, key := range b.Keys(t) {
+		s.keys[key] = b.Client.Dump(context.Background(), key).Val()
+	}
+	return s
+}
+
+// Restore puts it back, for a minute.
+func (s *Snapshot) Restore(t testing.TB) {
+	t.Helper()
+	for key, value := range s.keys {
+		if err := s.client.RestoreReplace(context.Background(), key, time.Minute, value).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

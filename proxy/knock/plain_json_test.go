@@ -230,7 +230,7 @@ func unquoted(s string) (string, bool) {
 	return string(out), true
 }
 
-// codeUnit is what the escape \uXXXX at the beginning of s stands for.
+// codeUnit is what the escape \u and four digits at the beginning of s stands for.
 func codeUnit(s string) rune {
 	n, _ := strconv.ParseUint(s[2:6], 16, 16)
 	return rune(n)
