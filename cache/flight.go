@@ -52,6 +52,7 @@ type flight[V any] struct {
 	scopeGen uint64
 	epochs   epochsOf
 	seen     string    // the tag of the record that was last looked at
+	stamp    int64     // and its sending, by Redis's clock
 	token    string    // of our lease
 	waiting  time.Time // since when another replica's fetch is waited for
 }
@@ -76,7 +77,11 @@ func (f *flight[V]) local(ctx context.Context) (landing[V], error) {
 	if err != nil {
 		return landing[V]{}, err
 	}
-	return landing[V]{Result: f.keep(f.key, f.gen, &got), shared: got.Share, kept: got.Store}, nil
+	res := f.keep(f.key, f.gen, &got)
+	if f.remote != nil && f.remote.up.Load() {
+		res.Stored = false // it was one failure only: memory is not answered from
+	}
+	return landing[V]{Result: res, shared: got.Share, kept: got.Store}, nil
 }
 
 // unkept fetches and stores nothing: Redis is there, but would not have it.
@@ -92,7 +97,7 @@ func (f *flight[V]) unkept(ctx context.Context) (landing[V], error) {
 func (f *flight[V]) shared(ctx context.Context) (landing[V], error) {
 	f.slot, f.scopeGen = f.remote.slot(f.key), f.gens.ofScope(f.key.Scope)
 	asked := time.Now()
-	raw, epochs, err := f.remote.look(ctx, f.key, f.slot, f.knownFor(), f.scopeGen)
+	raw, epochs, err := f.remote.look(ctx, f.key, f.slot, f.memoryTTL, f.scopeGen)
 	if err != nil {
 		return f.local(ctx)
 	}
@@ -106,22 +111,24 @@ func (f *flight[V]) shared(ctx context.Context) (landing[V], error) {
 	return f.underLease(ctx)
 }
 
-// knownFor is how long epochs are known once asked for.
-func (f *flight[V]) knownFor() time.Duration { return f.memoryTTL }
-
 // underLease takes the lease and fetches, or waits for who holds it.
 func (f *flight[V]) underLease(ctx context.Context) (landing[V], error) {
+	sure := false // our epochs were asked for after a lease of others was met
 	for pause := firstPoll; ; pause = min(pause*3/2, longestPoll) {
-		if err := f.renewEpochs(ctx); err != nil {
+		if err := f.renewEpochs(ctx, sure); err != nil {
+			f.waited(metrics.WaitGaveUp)
 			return f.local(ctx)
 		}
 		asked := time.Now()
-		found, raw, err := f.remote.acquire(ctx, f.slot, f.seen, f.token, f.epochs, f.lease)
+		found, raw, err := f.remote.acquire(ctx, f.slot, f.seen, f.token, f.epochs, sure, f.lease)
+		sure = found == foundOther
 		switch {
 		case err != nil && !f.remote.up.Load():
+			f.waited(metrics.WaitGaveUp)
 			return f.local(ctx)
-		case err != nil:
-			return f.unkept(ctx)
+		case err != nil: // it may have been granted though its reply was late: put and fail look at the token
+			f.waited(metrics.WaitGaveUp)
+			return f.fetchAndPut(ctx)
 		case found == foundRecord:
 			if rec := f.open(raw); rec != nil && f.need.OK(rec) {
 				f.waited(metrics.WaitFilled)
@@ -133,18 +140,21 @@ func (f *flight[V]) underLease(ctx context.Context) (landing[V], error) {
 		case found == foundGranted:
 			f.waited(metrics.WaitTakeover)
 			return f.fetchAndPut(ctx)
-		default:
+		case found == foundBusy:
 			if !f.wait(ctx, pause) {
 				f.waited(metrics.WaitGaveUp)
 				return f.unkept(ctx)
 			}
 		}
+		if ctx.Err() != nil {
+			return landing[V]{}, ctx.Err()
+		}
 	}
 }
 
-// renewEpochs asks again for epochs that are known no longer.
-func (f *flight[V]) renewEpochs(ctx context.Context) (err error) {
-	if time.Since(f.epochs.asked) >= max(f.knownFor(), leastInterval) {
+// renewEpochs asks again for epochs that are known no longer, or that must be sure.
+func (f *flight[V]) renewEpochs(ctx context.Context, now bool) (err error) {
+	if now || time.Since(f.epochs.asked) >= max(f.memoryTTL, leastInterval) {
 		f.epochs, err = f.remote.fetchEpochs(ctx, f.key.Scope, f.scopeGen, nil)
 	}
 	return err
@@ -176,22 +186,23 @@ func (f *flight[V]) waited(outcome string) {
 
 // remember puts a record into memory for its own time, from the instant at which Redis was asked for it and for the epochs
 // that it is valid in, whichever is earlier: since then it may have been purged.
-func (f *flight[V]) remember(rec *Record[V], asked time.Time) {
+// stamp is the record's own, of Redis's clock: it names the record however its instants were converted.
+func (f *flight[V]) remember(rec *Record[V], stamp int64, asked time.Time) {
 	if f.epochs.asked.Before(asked) {
 		asked = f.epochs.asked
 	}
-	f.memory.put(f.key, f.gen, rec, asked.Add(f.memoryTTL))
+	f.memory.replace(&entry[V]{key: f.key, gen: f.gen, sent: rec.Sent, stamp: stamp, rec: rec, until: asked.Add(f.memoryTTL)})
 }
 
 // found answers from a record of Redis.
 func (f *flight[V]) found(rec *Record[V], asked time.Time) landing[V] {
-	f.remember(rec, asked)
+	f.remember(rec, f.stamp, asked)
 	return landing[V]{Result: Result[V]{New: rec, Source: Redis, Stored: true, Collapsed: !f.waiting.IsZero()}, shared: true}
 }
 
 // open reads a record, or nothing where there is none of the present epochs.
 func (f *flight[V]) open(raw []byte) *Record[V] {
-	f.seen = tagOf(raw)
+	f.seen, f.stamp = tagOf(raw), 0
 	if len(raw) == 0 {
 		return nil
 	}
@@ -214,7 +225,11 @@ func (f *flight[V]) open(raw []byte) *Record[V] {
 		return nil
 	}
 	clock := f.remote.clock
+	f.stamp = head.sent
 	rec := &Record[V]{Value: value, Sent: clock.fromRedis(head.sent), Fresh: clock.fromRedis(head.fresh), Keep: clock.fromRedis(head.keep)}
+	if rec.Sent.After(time.Now()) { // Redis's clock has been set back: the record may be of any age
+		return nil
+	}
 	if f.gens.denied(f.key, rec.Sent) {
 		return nil
 	}
@@ -293,6 +308,6 @@ func (f *flight[V]) put(ctx context.Context, rec *Record[V]) bool {
 		f.metrics.FillRefused(verdict)
 		return false
 	}
-	f.remember(rec, asked)
+	f.remember(rec, head.sent, asked)
 	return true
 }

@@ -36,6 +36,7 @@ type entry[V any] struct {
 	key   Key
 	gen   uint64     // noted before the read that brought it
 	sent  time.Time  // the request that brought it
+	stamp int64      // the same by Redis's clock, in ms, of a record that is there; else 0
 	rec   *Record[V] // nil where what was brought was not stored
 	until time.Time  // with Redis: until then it is answered from without asking there
 	apart time.Time  // until then nobody waits for another's read of this key
@@ -99,13 +100,22 @@ func (m *memory[V]) replace(e *entry[V]) (done bool) {
 		return false
 	}
 	m.entries.Compute(slot{e.key.Partition, e.key.ID}, func(old *entry[V], found bool) (*entry[V], otter.ComputeOp) {
-		if found && old.gen == e.gen && old.sent.After(e.sent) {
+		if found && old.gen == e.gen && old.newer(e) {
 			return old, otter.CancelOp
 		}
 		done = true
 		return e, otter.WriteOp
 	})
 	return done
+}
+
+// newer tells that an entry was asked for later than another. Two that Redis holds compare by its own stamps: one and the
+// same record, read twice, need not have the same instant here.
+func (e *entry[V]) newer(other *entry[V]) bool {
+	if e.stamp != 0 && other.stamp != 0 {
+		return e.stamp > other.stamp
+	}
+	return e.sent.After(other.sent)
 }
 
 func (m *memory[V]) erase(k Key) { m.entries.Invalidate(slot{k.Partition, k.ID}) }

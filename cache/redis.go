@@ -43,6 +43,8 @@ type remote struct {
 	epochs  *epochs
 	metrics *metrics.Redis
 	up      atomic.Bool
+	closing atomic.Bool
+	busy    chan struct{} // holds as many as there are connections
 	stop    chan struct{}
 	watched sync.WaitGroup
 }
@@ -94,6 +96,7 @@ func newRemote(o *RedisOptions, keep time.Duration, m *metrics.Metrics) (*remote
 	r.metrics.Up(true)
 	r.metrics.Clock(r.clock.ahead)
 	r.metrics.Pool(r.poolStats)
+	r.busy = make(chan struct{}, poolSize)
 	r.stop = make(chan struct{})
 	r.watched.Go(r.watch)
 	return r, nil
@@ -121,10 +124,12 @@ func (r *remote) watch() {
 	}
 }
 
-// takesWrites is the probe: a Redis that is full or read-only still reads, and is of no use.
+// takesWrites is the probe: a Redis that is full, read-only or runs no scripts still reads, and is of no use.
 func (r *remote) takesWrites(ctx context.Context) error {
-	return r.client.Set(ctx, r.prefix+"2:probe", "1", time.Second).Err()
+	return answered(probeScript.Run(ctx, r.client, []string{r.prefix + "2:probe"}).Err())
 }
+
+var probeScript = redis.NewScript(`return redis.call('SET', KEYS[1], '1', 'PX', 1000)`)
 
 // newBreaker leaves a failing Redis alone, but for one probe at a time. A change between in use and left alone is logged
 // once; a probe that fails is no change.
@@ -135,7 +140,7 @@ func (r *remote) newBreaker(log *slog.Logger) circuitbreaker.CircuitBreaker[any]
 			r.metrics.Breaker(map[circuitbreaker.State]int{circuitbreaker.ClosedState: 0, circuitbreaker.HalfOpenState: 1, circuitbreaker.OpenState: 2}[e.NewState])
 			switch e.NewState {
 			case circuitbreaker.OpenState:
-				if r.up.CompareAndSwap(true, false) {
+				if r.up.CompareAndSwap(true, false) && !r.closing.Load() {
 					r.metrics.Up(false)
 					log.Warn("redis is away: memory alone answers, each replica reads upstream for itself")
 				}
@@ -149,6 +154,7 @@ func (r *remote) newBreaker(log *slog.Logger) circuitbreaker.CircuitBreaker[any]
 }
 
 func (r *remote) close() {
+	r.closing.Store(true)
 	close(r.stop)
 	r.watched.Wait()
 	_ = r.client.Close() // what is under way fails, and does without
@@ -162,6 +168,9 @@ func (r *remote) poolStats() metrics.PoolStats {
 // op runs one operation: within its time, past the breaker, counted. do's redis.Nil, and an error that concerns one key
 // only, are no failures. Where Redis has been left alone it must take a write first.
 func (r *remote) op(ctx context.Context, name string, do func(ctx context.Context) error) error {
+	// Waiting for one of our own connections is not Redis's delay: it must not count against it.
+	r.busy <- struct{}{}
+	defer func() { <-r.busy }()
 	if !r.breaker.TryAcquirePermit() {
 		return errAway
 	}
@@ -185,21 +194,12 @@ func (r *remote) try(ctx context.Context, name string, do func(ctx context.Conte
 		return err
 	}
 	r.breaker.RecordFailure()
-	if refusesAll(err) {
+	var refusal redis.Error
+	if errors.As(err, &refusal) { // full, read-only, loading, forbidden, …: asking again at once is in vain
 		r.breaker.Open()
 	}
 	r.metrics.Failed(name)
 	return fmt.Errorf("redis %s: %w", name, err)
-}
-
-// refusesAll tells that Redis said, of itself, that it will not do what we need: asking again at once is in vain.
-func refusesAll(err error) bool {
-	for _, prefix := range []string{"OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN"} {
-		if redis.HasErrorPrefix(err, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // hash is the key of all that Redis holds of a prospect. Its braces keep the hash in one slot of a cluster.
@@ -234,18 +234,22 @@ const (
 	foundRecord  = "record"
 	foundBusy    = "busy"
 	foundFailed  = "failed"
+	foundOther   = "other"
 	foundGranted = "granted"
 )
 
-// acquire takes the lease unless there is a record other than the one seen, or somebody else holds it.
-func (r *remote) acquire(ctx context.Context, s slotOf, seen, token string, e epochsOf, lease time.Duration) (found string, record []byte, err error) {
+// acquire takes the lease unless there is a record other than the one seen, or somebody else holds it. A lease of other
+// epochs is taken over only where ours are sure: asked for after it was met.
+func (r *remote) acquire(ctx context.Context, s slotOf, seen, token string, e epochsOf, sure bool, lease time.Duration) (found string, record []byte, err error) {
+	epochs := fmt.Sprintf("%x%x", e.values[0], e.values[1])
 	err = r.op(ctx, "acquire", func(ctx context.Context) error {
-		said, err := acquireScript.Run(ctx, r.client, []string{s.hash}, s.record, s.lease, seen, token, lease.Milliseconds(), fmt.Sprintf("%x%x", e.values[0], e.values[1])).StringSlice()
-		if err != nil {
-			return err
+		said, err := acquireScript.Run(ctx, r.client, []string{s.hash},
+			s.record, s.lease, seen, token, lease.Milliseconds(), epochs, sure, failureShared.Milliseconds()).StringSlice()
+		if err == nil && len(said) == 0 {
+			err = redis.Nil
 		}
-		if len(said) == 0 {
-			return errors.New("no answer from a script")
+		if err != nil {
+			return answered(err)
 		}
 		if found = said[0]; found == foundRecord && len(said) > 1 {
 			record = []byte(said[1])
@@ -255,11 +259,21 @@ func (r *remote) acquire(ctx context.Context, s slotOf, seen, token string, e ep
 	return found, record, err
 }
 
+// answered makes an error of a script's silence, which is an answer for other commands.
+func answered(err error) error {
+	if errors.Is(err, redis.Nil) {
+		return errNoAnswer
+	}
+	return err
+}
+
+var errNoAnswer = errors.New("no answer from a script")
+
 func (r *remote) renew(ctx context.Context, s slotOf, token string, lease time.Duration) (ours bool, err error) {
 	err = r.op(ctx, "renew", func(ctx context.Context) error {
 		n, err := renewScript.Run(ctx, r.client, []string{s.hash}, s.lease, token, lease.Milliseconds()).Int()
 		ours = n == 1
-		return err
+		return answered(err)
 	})
 	return ours, err
 }
@@ -268,7 +282,7 @@ func (r *remote) renew(ctx context.Context, s slotOf, token string, lease time.D
 func (r *remote) put(ctx context.Context, s slotOf, token string, record []byte, keep int64) (verdict string, err error) {
 	err = r.op(ctx, "put", func(ctx context.Context) error {
 		verdict, err = putScript.Run(ctx, r.client, []string{s.hash}, s.record, s.lease, token, record, keep).Text()
-		return err
+		return answered(err)
 	})
 	return verdict, err
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,6 +203,131 @@ func TestScheduleLapsedLease(t *testing.T) {
 	})
 }
 
+// Rule: a lease of other epochs is taken over only by who asked for its own after meeting it: a replica that does not know of
+// a purge yet does not take the lease of the one that purged.
+func TestScheduleOldEpochsTakeNoLease(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, b *cachetest.Backend) {
+		late := func(o *Options[string]) { o.MemoryTTL = time.Minute } // it knows its epochs for that long
+		a, purger, k := replica(t, b, late), replica(t, b), key("1", "p")
+		fill(t, a, key("2", "p"), brings("v")) // asks for the epochs
+		purge(t, purger, Scope("p"))
+		release, first := fetching(t, purger, k, "new")
+		second := make(chan Result[string], 1)
+		go func() { second <- fill(t, a, k, brings("a second read")) }()
+		time.Sleep(5 * longestPoll) // for it to do wrong
+		close(release)
+		if res := <-first; !res.Stored {
+			t.Errorf("the purger's answer: %+v", res)
+		}
+		if res := <-second; res.New.Value != "new" || !res.Collapsed {
+			t.Errorf("the other replica's: %+v", res)
+		}
+	})
+}
+
+// Rule: what may have been granted is fetched under: its late reply leaves no lease that everybody waits for.
+func TestScheduleLateGrant(t *testing.T) {
+	b := cachetest.Real(t)
+	a, other, k := replica(t, b, func(o *Options[string]) { o.Redis.Timeout, o.Lease = 50*time.Millisecond, 10*time.Second }), replica(t, b), key("1", "p")
+	fill(t, a, key("2", "p"), brings("v"))
+	once := false
+	a.remote.client.AddHook(lateReply{acquireScript.Hash(), &once})
+	if res := fill(t, a, k, brings("v")); !res.Stored {
+		t.Errorf("%+v", res)
+	}
+	began := time.Now()
+	if res := fill(t, other, k, never(t)); res.New.Value != "v" || time.Since(began) > time.Second {
+		t.Errorf("%+v after %v", res, time.Since(began))
+	}
+}
+
+// lateReply makes one command of a name time out though it was carried out.
+type lateReply struct {
+	name string
+	once *bool
+}
+
+func (h lateReply) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h lateReply) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if args := cmd.Args(); !*h.once && len(args) > 1 && fmt.Sprint(args[1]) == h.name {
+			*h.once = true
+			cmd.SetErr(context.DeadlineExceeded)
+			return context.DeadlineExceeded
+		}
+		return err
+	}
+}
+
+func (h lateReply) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// Rule: nothing of the future is believed: Redis's clock was set back, and a record may be of any age.
+func TestScheduleClockSetBack(t *testing.T) {
+	b := cachetest.Mini(t)
+	k := key("1", "p")
+	fill(t, replica(t, b), k, brings("old"))
+	b.Mini.SetTime(time.Now().Add(-time.Hour))
+	if res := fill(t, replica(t, b), k, brings("new")); res.New.Value != "new" {
+		t.Errorf("%+v", res)
+	}
+	s := replica(t, b).remote.slot(key("2", "p"))
+	for _, lease := range []string{"failed 99999999999999 -", "x 99999999999999 -"} {
+		b.Client.HSet(t.Context(), s.hash, s.lease, lease)
+		began := time.Now()
+		if res, err := replica(t, b).Fill(t.Context(), key("2", "p"), anyRecord, brings("v")); err != nil || res.New.Value != "v" || time.Since(began) > time.Second {
+			t.Errorf("a lease %q: %+v %v after %v", lease, res, err, time.Since(began))
+		}
+		b.Client.Del(t.Context(), s.hash)
+	}
+}
+
+// TestMemoryIsFilledAgain from Redis when its own time has passed.
+func TestMemoryIsFilledAgain(t *testing.T) {
+	onEachRedis(t, func(t *testing.T, b *cachetest.Backend) {
+		a, k := replica(t, b), key("1", "p")
+		fill(t, a, k, brings("v"))
+		for range 3 {
+			time.Sleep(a.memoryTTL) // its own time
+			if res := fill(t, a, k, never(t)); res.Source != Redis {
+				t.Errorf("%+v", res)
+			}
+			if a.Get(k, time.Now()) == nil {
+				t.Error("memory does not have it again")
+			}
+		}
+	})
+}
+
+// TestLoadedRedisIsNotAway: many flights at once wait for our own connections, which is not Redis's fault.
+func TestLoadedRedisIsNotAway(t *testing.T) {
+	b := cachetest.Real(t)
+	settings := func(o *Options[string]) { o.Redis.Timeout, o.MemoryTTL = 100*time.Millisecond, time.Second }
+	replicas := []*Cache[string]{replica(t, b, settings), replica(t, b, settings)}
+	var fetches atomic.Int32
+	var callers sync.WaitGroup
+	for i := range 600 {
+		callers.Go(func() {
+			fill(t, replicas[i%2], key(fmt.Sprint(i/2), "p"), func(ctx context.Context, _ *Record[string]) (Fetched[string], error) {
+				fetches.Add(1)
+				return brings("v")(ctx, nil)
+			})
+		})
+	}
+	callers.Wait()
+	if fetches.Load() != 300 {
+		t.Errorf("%d fetches of 300 prospects", fetches.Load())
+	}
+	for _, c := range replicas {
+		if _, up := c.Redis(); !up {
+			t.Error("away")
+		}
+	}
+}
+
 // TestScripts runs the steps one by one.
 func TestScripts(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, b *cachetest.Backend) {
@@ -210,8 +337,9 @@ func TestScripts(t *testing.T) {
 		lease := time.Minute
 		var mine, other epochsOf
 		other.values[1][0] = 1
+		sure := false
 		acquire := func(seen, token string, e epochsOf) string {
-			found, record, err := r.acquire(ctx, s, seen, token, e, lease)
+			found, record, err := r.acquire(ctx, s, seen, token, e, sure, lease)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -235,7 +363,10 @@ func TestScripts(t *testing.T) {
 		want("nobody has it", acquire("", "one", mine), foundGranted)
 		want("the holder again", acquire("", "one", mine), foundGranted)
 		want("another", acquire("", "two", mine), foundBusy)
-		want("another, of other epochs", acquire("", "two", other), foundGranted)
+		want("another, of other epochs", acquire("", "two", other), foundOther)
+		sure = true
+		want("another, of other epochs that are sure", acquire("", "two", other), foundGranted)
+		sure = false
 		want("put by who lost it", put("one", record, soon), "lost")
 		want("put", put("two", record, soon), storedVerdict)
 		want("put twice", put("two", record, soon), "lost")
@@ -249,7 +380,7 @@ func TestScripts(t *testing.T) {
 		if ours, err := r.renew(ctx, s, "nobody", lease); ours || err != nil {
 			t.Errorf("renewing another's: %v %v", ours, err)
 		}
-		if err := errors.Join(r.fail(ctx, s, "nobody", time.Minute), r.fail(ctx, s, "four", time.Minute)); err != nil {
+		if err := errors.Join(r.fail(ctx, s, "nobody", failureShared), r.fail(ctx, s, "four", failureShared)); err != nil {
 			t.Fatal(err)
 		}
 		want("failed", acquire("twelve bytes", "five", mine), foundFailed)

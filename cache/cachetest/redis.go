@@ -21,13 +21,14 @@ type Backend struct {
 	Client *redis.Client
 	Server *os.Process // nil where it is in this process
 	Socket string      // of the real one
+	Mini   *miniredis.Miniredis
 }
 
 // Mini starts a miniredis: its keys expire only when they are told to.
 func Mini(t testing.TB) *Backend {
 	t.Helper()
 	m := miniredis.RunT(t)
-	return connected(t, &Backend{URL: "redis://" + m.Addr()})
+	return connected(t, &Backend{URL: "redis://" + m.Addr(), Mini: m})
 }
 
 // Real starts a redis-server on a socket of its own. Where it is not installed the test is skipped, or fails if
