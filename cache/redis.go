@@ -44,7 +44,8 @@ type remote struct {
 	metrics *metrics.Redis
 	up      atomic.Bool
 	closing atomic.Bool
-	busy    chan struct{} // holds as many as there are connections
+	failure atomic.Pointer[error] // the last one, for the log
+	busy    chan struct{}         // holds as many as there are connections
 	stop    chan struct{}
 	watched sync.WaitGroup
 }
@@ -142,7 +143,7 @@ func (r *remote) newBreaker(log *slog.Logger) circuitbreaker.CircuitBreaker[any]
 			case circuitbreaker.OpenState:
 				if r.up.CompareAndSwap(true, false) && !r.closing.Load() {
 					r.metrics.Up(false)
-					log.Warn("redis is away: memory alone answers, each replica reads upstream for itself")
+					log.Warn("redis is away: memory alone answers, each replica reads upstream for itself", "err", r.lastFailure())
 				}
 			case circuitbreaker.ClosedState:
 				if r.up.CompareAndSwap(false, true) {
@@ -151,6 +152,14 @@ func (r *remote) newBreaker(log *slog.Logger) circuitbreaker.CircuitBreaker[any]
 				}
 			}
 		}).Build()
+}
+
+// lastFailure is why Redis is left alone.
+func (r *remote) lastFailure() error {
+	if err := r.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (r *remote) close() {
@@ -193,6 +202,7 @@ func (r *remote) try(ctx context.Context, name string, do func(ctx context.Conte
 		r.breaker.RecordSuccess()
 		return err
 	}
+	r.failure.Store(&err)
 	r.breaker.RecordFailure()
 	var refusal redis.Error
 	if errors.As(err, &refusal) { // full, read-only, loading, forbidden, …: asking again at once is in vain
