@@ -328,6 +328,49 @@ func TestLoadedRedisIsNotAway(t *testing.T) {
 	}
 }
 
+// TestRedisWithoutScripts reads, and is of no use: it is left alone, and memory answers.
+func TestRedisWithoutScripts(t *testing.T) {
+	b := cachetest.Real(t)
+	c := replica(t, b)
+	c.remote.client.AddHook(refusing{})
+	var fetches atomic.Int32
+	for range 50 {
+		fill(t, c, key("1", "p"), func(ctx context.Context, _ *Record[string]) (Fetched[string], error) {
+			fetches.Add(1)
+			return brings("v")(ctx, nil)
+		})
+	}
+	if _, up := c.Redis(); up || fetches.Load() > 2 {
+		t.Errorf("up is %v, %d fetches of one prospect", up, fetches.Load())
+	}
+}
+
+// refusing is a server that knows no scripts.
+type refusing struct{}
+
+func (refusing) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (refusing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") {
+			cmd.SetErr(unknownCommand{})
+			return unknownCommand{}
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (refusing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// unknownCommand is such a server's reply.
+type unknownCommand struct{}
+
+func (unknownCommand) Error() string { return "ERR unknown command 'evalsha'" }
+
+func (unknownCommand) RedisError() {}
+
 // TestScripts runs the steps one by one.
 func TestScripts(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, b *cachetest.Backend) {

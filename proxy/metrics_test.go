@@ -1,9 +1,13 @@
 package proxy_test
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -174,3 +178,34 @@ type panicker struct{}
 func (panicker) Header() http.Header         { panic("MARKER") }
 func (panicker) WriteHeader(int)             { panic("MARKER") }
 func (panicker) Write(b []byte) (int, error) { panic("MARKER") }
+
+// TestDebugLogQuotesNoAnswer: what the library says of a broken answer may hold a part of it.
+func TestDebugLogQuotesNoAnswer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = http.ReadRequest(bufio.NewReader(conn))
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{\"phone\" \"MARKER\"}\r\n\r\n")
+	}()
+	var log bytes.Buffer
+	r := newBubble(t, func(s *setup) {
+		s.client.URL = &url.URL{Scheme: "http", Host: l.Addr().String()}
+		s.client.Dial = new(net.Dialer).DialContext
+		s.proxy.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	_, _ = r.try(http.MethodGet, "/prospect/1/events")
+	<-served
+	if strings.Contains(log.String(), "MARKER") || !strings.Contains(log.String(), `"msg":"request"`) {
+		t.Error(log.String())
+	}
+}

@@ -78,7 +78,9 @@ func newBubble(t testing.TB, change ...func(*setup)) *rig {
 	server := &http.Server{Handler: r.up}
 	served := make(chan error)
 	go func() { served <- server.Serve(pipes) }()
-	s.client.Dial = pipes.dial
+	if s.client.Dial == nil {
+		s.client.Dial = pipes.dial
+	}
 	r.wire(s, "http://knock.test")
 	t.Cleanup(func() {
 		_ = r.up.Close()
