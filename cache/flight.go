@@ -293,6 +293,11 @@ func (f *flight[V]) put(ctx context.Context, rec *Record[V]) bool {
 		f.metrics.FillRefused(metrics.RefusedEpoch)
 		return false
 	}
+	if f.gens.of(f.key) != f.gen { // invalidated here meanwhile, though Redis may not have been told
+		_ = f.remote.fail(ctx, f.slot, f.token, 0) // or it lapses
+		f.metrics.FillRefused(metrics.RefusedLost)
+		return false
+	}
 	clock := f.remote.clock
 	head := frame{epochs: f.epochs.values, stamps: stamps{sent: clock.toRedis(rec.Sent), fresh: clock.toRedis(rec.Fresh), keep: clock.toRedis(rec.Keep)}}
 	raw, err := f.remote.sealer.seal(&head, f.slot.hash, f.slot.record, f.codec.Append(nil, rec.Value))

@@ -183,6 +183,22 @@ func TestScheduleOwnFetchInFlight(t *testing.T) {
 	})
 }
 
+// Rule: what was invalidated here is not put though its lease is still ours, since Redis was not told: other replicas would
+// find it.
+func TestScheduleUntoldPurgeAndOwnFetch(t *testing.T) {
+	b := cachetest.Real(t)
+	a, k := replica(t, b), key("1", "p")
+	release, early := fetching(t, a, k, "old")
+	a.advance(Prospect("1")) // all of a purge that did not reach Redis
+	close(release)
+	if res := <-early; res.Stored {
+		t.Errorf("%+v", res)
+	}
+	if res := fill(t, replica(t, b), k, brings("new")); res.New.Value != "new" {
+		t.Errorf("at another replica: %+v", res)
+	}
+}
+
 // Rule: a lease that lapsed is not put under, though nobody took it over.
 func TestScheduleLapsedLease(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, b *cachetest.Backend) {
