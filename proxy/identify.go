@@ -52,6 +52,7 @@ type keyring struct {
 	partitionKey  []byte
 	byToken       map[[sha256.Size]byte]*identity
 	scopes        map[string]string // upstream key -> scope of the partner that has it
+	byName        map[string]string // partner -> scope
 	allowUnlisted bool
 	unlisted      *metrics.Partner
 	none          *metrics.Partner
@@ -68,6 +69,7 @@ func newKeyring(o *Options) (*keyring, error) {
 		origin:        o.Client.Origin(),
 		byToken:       make(map[[sha256.Size]byte]*identity),
 		scopes:        make(map[string]string),
+		byName:        make(map[string]string),
 		allowUnlisted: o.AllowUnlisted,
 		unlisted:      o.Metrics.Partner(metrics.Unlisted),
 		none:          o.Metrics.Partner(metrics.None),
@@ -93,20 +95,11 @@ func (k *keyring) add(p Partner, labels *metrics.Partner) {
 	if _, known := k.scopes[p.APIKey]; !known {
 		k.scopes[p.APIKey] = p.Name
 	}
+	k.byName[p.Name] = k.scopes[p.APIKey]
 	id := k.identity(p.APIKey, labels)
 	for _, token := range p.Tokens {
 		k.byToken[k.tokenHash(token)] = id
 	}
-}
-
-// scopeOf is the scope of a configured partner; false: there is no such partner.
-func scopeOf(k *keyring, partners []Partner, name string) (string, bool) {
-	for _, p := range partners {
-		if p.Name == name {
-			return k.scopes[p.APIKey], true
-		}
-	}
-	return "", false
 }
 
 // identify finds the identity of a request by its key. Without a key, and without a problem, there is none.

@@ -46,7 +46,6 @@ type Proxy struct {
 	cache          *cache.Cache[*policy.Answer]
 	caps           policy.Caps
 	keys           *keyring
-	partners       []Partner
 	ids            *requestIDs
 	forwarder      *httputil.ReverseProxy
 	forwardTimeout time.Duration
@@ -62,7 +61,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		client: o.Client, cache: o.Cache, caps: o.Caps, keys: keys, partners: o.Partners, ids: newRequestIDs(),
+		client: o.Client, cache: o.Cache, caps: o.Caps, keys: keys, ids: newRequestIDs(),
 		forwardTimeout: o.ForwardTimeout, metrics: o.Metrics, log: o.Log, access: o.Access,
 	}
 	if p.forwardTimeout == 0 {
@@ -233,4 +232,7 @@ func (p *Proxy) surviveRoute(r *http.Request, start time.Time) {
 }
 
 // PartnerScope is the scope whose purge empties a configured partner's partition; false: there is no such partner.
-func (p *Proxy) PartnerScope(name string) (string, bool) { return scopeOf(p.keys, p.partners, name) }
+func (p *Proxy) PartnerScope(name string) (scope string, ok bool) {
+	scope, ok = p.keys.byName[name]
+	return scope, ok
+}

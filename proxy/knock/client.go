@@ -19,7 +19,6 @@ type Options struct {
 	URL     *url.URL      // base URL, with or without a path and a trailing slash
 	Timeout time.Duration // bound of one try, to the last byte; if zero, 3 s
 	MaxBody int64         // bound of an answer's body, in bytes; if zero, 1 MiB
-	Idle    int           // idle connections kept to the upstream; if zero, 128
 	Metrics *metrics.Metrics
 	// Dial connects to the upstream; if nil, over TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -34,6 +33,9 @@ type Client struct {
 	metrics   *metrics.Metrics
 }
 
+// idleConns are kept open to the upstream: a burst of misses need not dial anew.
+const idleConns = 128
+
 // NewClient makes a client with a transport of its own: no redirects, no transparent decompression.
 func NewClient(o Options) *Client {
 	c := &Client{base: o.URL, timeout: o.Timeout, maxBody: o.MaxBody, metrics: o.Metrics}
@@ -43,10 +45,6 @@ func NewClient(o Options) *Client {
 	if c.maxBody == 0 {
 		c.maxBody = 1 << 20
 	}
-	idle := o.Idle
-	if idle == 0 {
-		idle = 128
-	}
 	dial := o.Dial
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
@@ -55,8 +53,8 @@ func NewClient(o Options) *Client {
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dial,
 		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           idle,
-		MaxIdleConnsPerHost:    idle,
+		MaxIdleConns:           idleConns,
+		MaxIdleConnsPerHost:    idleConns,
 		IdleConnTimeout:        50 * time.Second, // below the 60 s after which common load balancers close
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  time.Second,
